@@ -1,0 +1,11 @@
+"""Priors: one per file, each registered under a name that checkpoints record."""
+
+if __name__ != "priorfit.priors":
+    raise ImportError("Import 'priorfit.priors', not 'priors': the link at the root is for reading only.")
+
+from priorfit.priors.base import Prior, priors
+from priorfit.priors.gaussian_process import GaussianProcess
+from priorfit.priors.student_t_process import StudentTProcess
+from priorfit.priors.task import Regression, Task
+
+__all__ = ["GaussianProcess", "Prior", "Regression", "StudentTProcess", "Task", "priors"]

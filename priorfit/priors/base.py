@@ -1,0 +1,60 @@
+"""The contract that every prior keeps, and the registry that knows their names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Literal, Self
+
+from torch import Generator
+from torch.distributions import Distribution
+
+from priorfit.priors.task import Task
+from priorfit.registry import Registered, Registry
+
+Reference = Literal["exact", "quadrature", "importance sampling", "mcmc"]
+
+
+class Prior(Registered, ABC):
+    """A program that draws synthetic tasks.
+
+    Constructor arguments are plain numbers, strings, lists and dictionaries: Hydra builds a prior from them
+    and a checkpoint records them.
+
+    Attributes:
+        reference: how `posterior` is computed, or None for a prior that has no reference.
+    """
+
+    reference: Reference | None = None
+
+    @abstractmethod
+    def sample(self, batch_size: int, *, generator: Generator) -> Task:
+        """Draws `batch_size` tasks of one common size, on the generator's device and from it alone."""
+
+    @abstractmethod
+    def with_context(self, n_context: int, n_query: int) -> Self:
+        """This prior with every task fixed to `n_context` observed and `n_query` hidden items."""
+
+    def posterior(self, task: Task) -> Distribution:
+        """The reference posterior of `task.hidden` given `task.observed`.
+
+        Raises:
+            NotImplementedError: this prior has no reference (`reference` is None).
+        """
+        raise NotImplementedError(f"The prior '{self.registered_name}' has no reference posterior.")
+
+
+priors: Registry[Prior] = Registry("prior")
+
+
+def check_batch_size(batch_size: int) -> int:
+    """Returns `batch_size`, or raises ValueError where it is not a positive whole number."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a positive whole number, not {batch_size!r}.")
+    return batch_size
+
+
+def stream(prior: Prior, batch_size: int, generator: Generator) -> Iterator[Task]:
+    """Draws batch after batch from `prior`."""
+    while True:
+        yield prior.sample(batch_size, generator=generator)

@@ -1,0 +1,58 @@
+"""What a prior draws: one observed part, one hidden part, and (where known) the hidden part's law."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+V = TypeVar("V")
+
+
+class Regression(NamedTuple):
+    """The observed part of a regression task: B tasks, n context rows, m query rows, F features."""
+
+    x_context: Tensor  # (B, n, F)
+    y_context: Tensor  # (B, n)
+    x_query: Tensor  # (B, m, F)
+
+
+@dataclass(frozen=True, eq=False)  # tensors do not compare to one truth value
+class Task:
+    """A batch of B synthetic tasks.
+
+    Attributes:
+        observed: a NamedTuple of tensors, batch first; its fields are the network's arguments, in order.
+        hidden: what the network's distribution is about; regression: the query targets, (B, m).
+        law: the law of `hidden` given the task's own latents and `observed`, where the prior knows it. Its
+            expected log density has the same minimiser as the log density of `hidden` and less variance.
+    """
+
+    observed: Any
+    hidden: Tensor
+    law: Distribution | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same tasks on another device."""
+        return type(self)(*(_move(getattr(self, name), device) for name in self.__dataclass_fields__))
+
+    def __len__(self) -> int:
+        return len(self.hidden)
+
+
+def _move(value: V, device: torch.device | str) -> V:
+    """Moves tensors, named tuples of them, and distributions (whose parameters are tensor attributes)."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        items = [_move(item, device) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)  # type: ignore[call-arg]
+    if isinstance(value, Distribution):
+        moved = copy.copy(value)
+        moved.__dict__.update({key: _move(item, device) for key, item in vars(value).items()})
+        return moved
+    return value
