@@ -1,0 +1,9 @@
+"""Networks: one per file, each registered under a name that checkpoints record."""
+
+if __name__ != "priorfit.models":
+    raise ImportError("Import 'priorfit.models', not 'models': the link at the root is for reading only.")
+
+from priorfit.models.base import Network, networks
+from priorfit.models.pfn import PFN
+
+__all__ = ["PFN", "Network", "networks"]

@@ -1,0 +1,94 @@
+"""Attention to the context only, and the transformer block built from it.
+
+Letters: B tasks, T tokens (registers and context first, then queries), C context tokens among them, D width, H heads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class KeysValues(NamedTuple):
+    """What queries need of the context in one layer: keys and values, each (B, H, C, D / H)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Unmasked scaled dot-product attention: (B, H, T, d), (B, H, C, d), (B, H, C, d) to (B, H, T, d).
+
+    On a CPU the fused kernel's backward pass is several times slower than its parts (scripts/benchmark.py
+    measures it), so training there computes the parts.
+    """
+    if queries.device.type == "cpu" and queries.requires_grad:
+        return (queries @ keys.mT * queries.shape[-1] ** -0.5).softmax(-1) @ values
+    return scaled_dot_product_attention(queries, keys, values)
+
+
+class ContextAttention(nn.Module):
+    """Multi-head attention in which every token attends to all context tokens and to nothing else.
+
+    One unmasked attention call: queries from all T tokens, keys and values from the C context tokens.
+
+    Args:
+        width: D, a multiple of `n_heads`.
+        n_heads: H.
+    """
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.output.weight)  # every block starts as the identity
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, H, tokens, D / H)
+
+    def keys_values(self, context: Tensor) -> KeysValues:
+        """Keys and values of context tokens (B, C, D)."""
+        keys, values = self.key_value(context).chunk(2, dim=-1)
+        return KeysValues(self._heads(keys), self._heads(values))
+
+    def forward(self, tokens: Tensor, cache: KeysValues) -> Tensor:
+        """Attends from tokens (B, T, D) to the context in `cache`; returns (B, T, D)."""
+        mixed = attend(self._heads(self.query(tokens)), *cache)  # (B, H, T, D / H)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention to the context, then a feed-forward layer.
+
+    Args:
+        width: D.
+        n_heads: H.
+        hidden: width of the feed-forward layer.
+    """
+
+    def __init__(self, width: int, n_heads: int, hidden: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = ContextAttention(width, n_heads)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        nn.init.zeros_(self.feed_forward[2].weight)
+        nn.init.zeros_(self.feed_forward[2].bias)
+
+    def forward(self, tokens: Tensor, n_context: int, cache: KeysValues | None = None) -> tuple[Tensor, KeysValues]:
+        """Maps tokens (B, T, D), of which the first C = `n_context` are the context unless a cache is given."""
+        normed = self.attention_norm(tokens)
+        if cache is None:
+            cache = self.attention.keys_values(normed[:, :n_context])
+        tokens = tokens + self.attention(normed, cache)
+        return tokens + self.feed_forward(self.feed_forward_norm(tokens)), cache
+
+
+def zero_padded(x: Tensor, width: int) -> Tensor:
+    """`x` with zeros appended to its last axis up to `width`."""
+    return torch.nn.functional.pad(x, (0, width - x.shape[-1]))

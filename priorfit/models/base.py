@@ -1,0 +1,57 @@
+"""The contract that every network keeps, and the registry that knows their names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from priorfit.registry import Registered, Registry
+
+
+class Network(Registered, nn.Module, ABC):
+    """A module that maps the observed part of tasks to a distribution over the hidden part.
+
+    `network(*observed)` returns a batched `torch.distributions.Distribution`. It never sees a prior. Its
+    tensor-to-tensor part is `compute`; `distribution` turns what that returns into the distribution.
+    Constructor arguments are plain numbers, strings, lists and dictionaries: a checkpoint records them.
+    """
+
+    def forward(self, *observed: Tensor) -> Distribution:
+        """The distribution of the hidden part given the observed part.
+
+        Raises:
+            ValueError: arguments of the wrong shape, or with values that the network does not take.
+        """
+        self.check(*observed)
+        return self.distribution(self.compute(*observed))
+
+    def check(self, *observed: Tensor) -> None:
+        """Refuses arguments that the network cannot take, with a ValueError that says what to do."""
+
+    @abstractmethod
+    def compute(self, *observed: Tensor) -> Any:
+        """The tensor-to-tensor part, which is what is compiled and exported: one tensor or a tuple of tensors."""
+
+    @abstractmethod
+    def distribution(self, output: Any) -> Distribution:
+        """The distribution that an output of `compute` stands for."""
+
+    def fit_to_prior(self, observed: Sequence[Any], hidden: Sequence[Tensor]) -> None:
+        """Sets buffers (scales of the inputs, bucket borders) from prior draws, once, before training.
+
+        Args:
+            observed: the observed parts of several batches of tasks.
+            hidden: their hidden parts.
+        """
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+networks: Registry[Network] = Registry("network")

@@ -1,0 +1,151 @@
+"""The prior-data fitted network for regression.
+
+Source: Müller et al. 2022, "Transformers Can Do Bayesian Inference", section 4.
+Letters: B tasks, n context rows, m queries, F features, D width, K buckets, R registers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from priorfit.distributions import BarDistribution
+from priorfit.distributions.bar import quantile_borders
+from priorfit.models.attention import Block, KeysValues, zero_padded
+from priorfit.models.base import Network, networks
+from priorfit.models.checks import check_regression
+
+Cache = list[KeysValues]
+
+
+@networks.register("pfn")
+class PFN(Network):
+    """Set transformer from a context and queries to one bar distribution per query.
+
+    Context rows are tokens made of x and y, queries of x alone; every token attends to the context and to R
+    learned registers, so that an empty context needs no special case. There are no positions: predictions do not
+    depend on the order of the context, nor on which other queries are in the call.
+
+    Args:
+        max_features: the largest F accepted; fewer are padded with zeros, and F itself is embedded.
+        n_buckets: K, buckets of the bar distribution.
+        width: D.
+        n_layers: number of blocks.
+        n_heads: attention heads; divides `width`.
+        hidden: width of the feed-forward layers; 4 * width by default.
+        n_registers: R, at least 1.
+        n_frequencies: sines and cosines per feature that x is embedded with, beside x itself.
+        max_frequency: the highest of them, in cycles per standard deviation of x; the lowest is 1/24 of it.
+
+    Raises:
+        ValueError: sizes that are not positive, or heads that do not divide the width.
+    """
+
+    x_loc: Tensor
+    x_scale: Tensor
+    y_loc: Tensor
+    y_scale: Tensor
+    borders: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        max_features: int = 1,
+        n_buckets: int = 512,
+        width: int = 128,
+        n_layers: int = 6,
+        n_heads: int = 4,
+        hidden: int | None = None,
+        n_registers: int = 4,
+        n_frequencies: int = 8,
+        max_frequency: float = 3.0,
+    ) -> None:
+        super().__init__()
+        sizes = (max_features, width, n_layers, n_heads, n_registers, n_frequencies + 1)
+        if min(sizes) < 1 or width % n_heads or max_frequency <= 0:
+            raise ValueError("Sizes must be positive, and width a multiple of n_heads.")
+        hidden = hidden or 4 * width
+        self.max_features, self.n_registers = max_features, n_registers
+        waves = (1 + 2 * n_frequencies) * max_features
+        self.x_embedding = nn.Sequential(nn.Linear(waves, width), nn.GELU(), nn.Linear(width, width))
+        self.y_embedding = nn.Sequential(nn.Linear(1, width), nn.GELU(), nn.Linear(width, width))
+        self.feature_count = nn.Embedding(max_features + 1, width)
+        self.query_token = nn.Parameter(torch.zeros(width))
+        self.registers = nn.Parameter(torch.randn(n_registers, width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, n_heads, hidden) for _ in range(n_layers))
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, n_buckets)
+        )
+        nn.init.zeros_(self.head[3].weight)  # equal masses: the untrained network predicts the prior
+        nn.init.zeros_(self.head[3].bias)
+        for name in ("x", "y"):
+            self.register_buffer(f"{name}_loc", torch.zeros(()))
+            self.register_buffer(f"{name}_scale", torch.ones(()))
+        octaves = torch.linspace(0, 1, n_frequencies) * math.log(24)
+        self.register_buffer("frequencies", max_frequency / 24 * octaves.exp())
+        self.register_buffer("borders", torch.linspace(-3, 3, n_buckets + 1))
+
+    def fit_to_prior(self, observed: Sequence[tuple[Tensor, Tensor, Tensor]], hidden: Sequence[Tensor]) -> None:
+        """Sets the scales of x and y and the borders, equal-mass quantiles of the targets."""
+        x = torch.cat([part.flatten() for x_context, _, x_query in observed for part in (x_context, x_query)])
+        y = torch.cat([target.flatten() for target in hidden])
+        self.x_loc, self.x_scale = x.mean(), x.std()
+        self.y_loc, self.y_scale = y.mean(), y.std()
+        self.borders = quantile_borders(y, len(self.borders) - 1)
+
+    def check(self, x_context: Tensor, y_context: Tensor, x_query: Tensor) -> None:
+        """Refuses what is not x_context (B, n, F), y_context (B, n), x_query (B, m, F), all finite, F <= max."""
+        check_regression(x_context, y_context, x_query, self.max_features)
+
+    def compute(self, x_context: Tensor, y_context: Tensor, x_query: Tensor) -> Tensor:
+        """Logits (B, m, K) of the queries' buckets, given x_context (B, n, F), y_context (B, n), x_query (B, m, F)."""
+        tokens = torch.cat([self._context_tokens(x_context, y_context), self._query_tokens(x_query)], 1)
+        n_context = self.n_registers + x_context.shape[1]
+        for block in self.blocks:
+            tokens, _ = block(tokens, n_context)
+        return self.head(tokens[:, n_context:]).float()
+
+    def distribution(self, output: Tensor) -> BarDistribution:
+        """The bar distribution of logits (..., K), batch shape (...)."""
+        return BarDistribution(output, self.borders)
+
+    def encode(self, x_context: Tensor, y_context: Tensor) -> Cache:
+        """Keys and values of the context, per layer: all that `decode` needs of it.
+
+        Raises:
+            ValueError: as `forward`.
+        """
+        self.check(x_context, y_context, x_context)
+        tokens, cache = self._context_tokens(x_context, y_context), []
+        for block in self.blocks:
+            tokens, keys_values = block(tokens, tokens.shape[1])
+            cache.append(keys_values)
+        return cache
+
+    def decode(self, cache: Cache, x_query: Tensor) -> BarDistribution:
+        """Predictive distribution at x_query (B, m, F), given an encoded context: what `forward` returns."""
+        tokens = self._query_tokens(x_query)
+        for block, keys_values in zip(self.blocks, cache, strict=True):
+            tokens, _ = block(tokens, 0, keys_values)
+        return self.distribution(self.head(tokens).float())
+
+    def _x_tokens(self, x: Tensor) -> Tensor:
+        """Embeds inputs (B, rows, F) as (B, rows, D)."""
+        scaled = (x - self.x_loc) / self.x_scale
+        phases = 2 * math.pi * self.frequencies[:, None] * scaled[..., None, :]  # (B, rows, frequencies, F)
+        waves = torch.cat([scaled[..., None, :], phases.sin(), phases.cos()], -2)
+        padded = zero_padded(waves, self.max_features).flatten(-2)  # (B, rows, (1 + 2 frequencies) max_features)
+        return self.x_embedding(padded) + self.feature_count.weight[x.shape[-1]]
+
+    def _query_tokens(self, x: Tensor) -> Tensor:
+        return self._x_tokens(x) + self.query_token
+
+    def _context_tokens(self, x: Tensor, y: Tensor) -> Tensor:
+        """Registers, then one token per context row: (B, R + n, D)."""
+        scaled = (y - self.y_loc) / self.y_scale
+        rows = self._x_tokens(x) + self.y_embedding(scaled[..., None])
+        registers = self.registers.expand(len(x), -1, -1).to(rows.dtype)
+        return torch.cat([registers, rows], 1)
