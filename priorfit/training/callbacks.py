@@ -1,0 +1,23 @@
+"""Callbacks that Lightning lacks."""
+
+from __future__ import annotations
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class StepProgressBar(TQDMProgressBar):
+    """A progress bar over all optimiser steps: the stream has no end of its own, so Lightning shows no total."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Batches in the whole training."""
+        if self.trainer.max_steps < 0:
+            return super().total_train_batches
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float]:  # type: ignore[override]
+        """What stands beside the bar: the loss and, where the prior has a reference, the gap to it in nats."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        return items

@@ -1,0 +1,138 @@
+"""`python train.py`: trains a network on a prior and writes a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+
+from priorfit import checkpoints
+from priorfit.models import Network
+from priorfit.priors import Prior
+from priorfit.training.callbacks import StepProgressBar
+from priorfit.training.instantiate import instantiate, plain_config, suggestions
+from priorfit.training.module import Amortized
+from priorfit.training.task_data import TaskData
+from priorfit.training.task_stream import PREPARATION, task_generator
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float | None:
+    """Trains as configured; returns the final gap to the reference, or loss, for sweeps.
+
+    Writes `checkpoint.safetensors` (to predict with) and `last.ckpt` (to resume from) into the run's folder.
+
+    Raises:
+        ValueError: an impossible configuration, or a run folder that holds another run.
+    """
+    folder = Path(config.output)
+    resume = find_resume(config.resume, folder)
+    seed_everything(config.seed)
+    prior: Prior = instantiate(config.prior)
+    network: Network = instantiate(config.model)
+    prepare(network, prior, config.seed, config.preparation_tasks)
+    module = Amortized(
+        network,
+        instantiate(config.optimizer),
+        warmup=config.warmup,
+        use_law=config.use_law,
+        compile=config.compile,
+        identity={key: plain_config(config)[key] for key in ("prior", "model", "seed", "batch_size")},
+    )
+    data = TaskData(prior, config.batch_size, config.seed, config.validation, config.num_workers)
+    trainer = build_trainer(config, folder)
+    started = time.perf_counter()
+    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    seconds = time.perf_counter() - started
+    if trainer.global_step < trainer.max_steps:
+        log.warning("Stopped at step %d of %d: go on with resume=true.", trainer.global_step, trainer.max_steps)
+        return None
+    metrics = dict(trainer.validate(module, data, verbose=False)[0])
+    if trainer.is_global_zero:
+        summary = training_summary(config, trainer, network, seconds)
+        export(folder / "checkpoint.safetensors", module, prior, summary, metrics, config.description)
+        log.info("Validation: %s", ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
+    return metrics.get("gap", metrics["val/loss"])
+
+
+def find_resume(resume: bool | str, folder: Path) -> str | None:
+    """The file to resume from: the run's own `last.ckpt` (True: where there is one), or the one named.
+
+    Raises:
+        ValueError: the named file does not exist, or a new run would overwrite one that can be resumed.
+    """
+    last = folder / "last.ckpt"
+    if isinstance(resume, str):
+        path = Path(resume) / "last.ckpt" if Path(resume).is_dir() else Path(resume)
+        if not path.is_file():
+            raise ValueError(f"There is no checkpoint to resume from at {path}.")
+        return str(path)
+    if last.is_file() and not resume:
+        raise ValueError(f"{last} holds a run: continue it with resume=true, or give this one another name=….")
+    return str(last) if resume and last.is_file() else None
+
+
+def prepare(network: Network, prior: Prior, seed: int, n_tasks: int) -> None:
+    """Lets the network set its scales and borders from prior draws: many tasks with a few queries each."""
+    small, batches = prior.with_context(0, 8), -(-n_tasks // 500)
+    generators = [task_generator(seed, PREPARATION, index=index) for index in range(batches)]
+    tasks = [small.sample(500, generator=generator) for generator in generators]
+    network.fit_to_prior([task.observed for task in tasks], [task.hidden for task in tasks])
+
+
+def build_trainer(config: DictConfig, folder: Path) -> Trainer:
+    """Lightning's trainer with the configured callbacks, logger, and a checkpoint to resume from."""
+    resume_point = ModelCheckpoint(
+        folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False, save_on_train_epoch_end=False
+    )
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
+    logger = instantiate(config.logger) if config.logger else False
+    options = plain_config(config.trainer)
+    return Trainer(callbacks=[*callbacks, resume_point, StepProgressBar()], logger=logger, **options)
+
+
+def training_summary(config: DictConfig, trainer: Trainer, network: Network, seconds: float) -> dict[str, Any]:
+    """What a checkpoint says of its training."""
+    keys = ("batch_size", "seed", "optimizer", "warmup", "use_law", "trainer", "callbacks")
+    return {
+        "steps": trainer.global_step,
+        "tasks": trainer.global_step * config.batch_size * trainer.accumulate_grad_batches * trainer.world_size,
+        "seconds_of_last_run": round(seconds, 1),
+        "n_parameters": network.n_parameters,
+        "config": {key: plain_config(config)[key] for key in keys},
+    }
+
+
+def export(
+    path: Path, module: Amortized, prior: Prior, summary: dict[str, Any], metrics: dict[str, float], description: str
+) -> None:
+    """Writes the network, with its averaged weights where averaging is on."""
+    checkpoints.save(path, module.network, prior, training=summary, metrics={"validation": metrics}, description=description)
+    log.info("Wrote %s", path)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://priorfit.configs", config_name="train")
+def _main(config: DictConfig) -> float | None:
+    return train(config)
+
+
+def main() -> None:
+    """Entry point; after a failure over a configuration's names it adds the nearest valid ones."""
+    try:
+        _main()
+    except SystemExit as stop:
+        if stop.code:
+            print("\n".join(suggestions(sys.argv[1:])), file=sys.stderr)
+        raise
+
+
+if __name__ == "__main__":
+    main()

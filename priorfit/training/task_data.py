@@ -1,0 +1,86 @@
+"""Lightning's view of a prior: an endless training stream and fixed validation tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from priorfit.priors import Prior, Task
+from priorfit.training.task_stream import VALIDATION, TaskStream, task_generator
+
+
+class ValidationBatch(NamedTuple):
+    """Tasks of one context size, with the reference's log density of their hidden part where there is one."""
+
+    n_context: int
+    task: Task
+    reference: Tensor | None
+
+
+class TaskData(LightningDataModule):
+    """Streams training tasks, and draws validation tasks and their reference once.
+
+    Args:
+        prior: what draws the tasks.
+        batch_size: B, tasks per training batch and rank.
+        seed: chooses the stream.
+        validation: `tasks`, `queries` and `context_sizes` of the fixed validation tasks.
+        num_workers: processes that draw tasks ahead; 0 draws them in the training process, on its device.
+    """
+
+    def __init__(
+        self, prior: Prior, batch_size: int, seed: int, validation: Mapping, num_workers: int = 0
+    ) -> None:
+        super().__init__()
+        self.prior, self.batch_size, self.seed = prior, batch_size, seed
+        self.validation, self.num_workers = validation, num_workers
+        self.start = 0
+        self.batches: list[ValidationBatch] = []
+
+    def train_dataloader(self) -> DataLoader:
+        """The training stream of this rank, from where a resumed run stopped."""
+        trainer = self.trainer
+        assert trainer is not None
+        device = "cpu" if self.num_workers else trainer.strategy.root_device
+        stream = TaskStream(self.prior, self.batch_size, self.seed, trainer.global_rank, self.start, device)
+        return ResumableLoader(stream, batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """One batch per context size, the same in every run with this prior and seed, and on every rank."""
+        if not self.batches:
+            sizes = tqdm(self.validation["context_sizes"], "Validation tasks", leave=False)
+            self.batches = [self._validation_batch(n) for n in sizes]
+        return DataLoader(self.batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]
+
+    def _validation_batch(self, n_context: int) -> ValidationBatch:
+        prior = self.prior.with_context(n_context, self.validation["queries"])
+        generator = task_generator(self.seed, VALIDATION, index=n_context)
+        task = prior.sample(self.validation["tasks"], generator=generator)
+        if prior.reference is None:
+            return ValidationBatch(n_context, task, None)
+        return ValidationBatch(n_context, task, prior.posterior(task).log_prob(task.hidden).float())
+
+    def state_dict(self) -> dict[str, int]:
+        """The index of the next training batch: a checkpoint is only written between optimiser steps."""
+        assert self.trainer is not None
+        return {"start": self.trainer.global_step * self.trainer.accumulate_grad_batches}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continues the stream after the last batch that the saved weights have seen."""
+        self.start = state_dict["start"]
+
+
+class ResumableLoader(DataLoader):
+    """Tells Lightning that resuming in mid-stream is safe; the position is `TaskData`'s to keep."""
+
+    def state_dict(self) -> dict:
+        """Nothing: batches are numbered by the stream itself."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Nothing to restore."""
