@@ -81,7 +81,7 @@ class Registry(Generic[T]):
             if known is not None and known.__qualname__ != cls.__qualname__:
                 raise ValueError(f"The {self.kind} name '{name}' is taken by {known.__qualname__}; choose another.")
             cls.registered_name = name
-            self.classes[name] = cls
+            self.classes[name] = cls  # type: ignore[assignment]
             return cls
 
         return decorate

@@ -45,8 +45,7 @@ class ContextAttention(nn.Module):
         self.n_heads = n_heads
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.output = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.output.weight)  # every block starts as the identity
+        self.output = zeroed(nn.Linear(width, width, bias=False))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, H, tokens, D / H)
@@ -76,9 +75,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.attention = ContextAttention(width, n_heads)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        nn.init.zeros_(self.feed_forward[2].weight)
-        nn.init.zeros_(self.feed_forward[2].bias)
+        self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), zeroed(nn.Linear(hidden, width)))
 
     def forward(self, tokens: Tensor, n_context: int, cache: KeysValues | None = None) -> tuple[Tensor, KeysValues]:
         """Maps tokens (B, T, D), of which the first C = `n_context` are the context unless a cache is given."""
@@ -87,6 +84,13 @@ class Block(nn.Module):
             cache = self.attention.keys_values(normed[:, :n_context])
         tokens = tokens + self.attention(normed, cache)
         return tokens + self.feed_forward(self.feed_forward_norm(tokens)), cache
+
+
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """`layer` with weights and bias zero: a block that ends in it starts as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def zero_padded(x: Tensor, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from priorfit.distributions import BarDistribution
 from priorfit.distributions.bar import quantile_borders
-from priorfit.models.attention import Block, KeysValues, zero_padded
+from priorfit.models.attention import Block, KeysValues, zero_padded, zeroed
 from priorfit.models.base import Network, networks
 from priorfit.models.checks import check_regression
 
@@ -76,11 +76,9 @@ class PFN(Network):
         self.query_token = nn.Parameter(torch.zeros(width))
         self.registers = nn.Parameter(torch.randn(n_registers, width) * 0.02)
         self.blocks = nn.ModuleList(Block(width, n_heads, hidden) for _ in range(n_layers))
-        self.head = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, n_buckets)
-        )
-        nn.init.zeros_(self.head[3].weight)  # equal masses: the untrained network predicts the prior
-        nn.init.zeros_(self.head[3].bias)
+        # Equal masses: the untrained network predicts the prior.
+        last = zeroed(nn.Linear(hidden, n_buckets))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), last)
         for name in ("x", "y"):
             self.register_buffer(f"{name}_loc", torch.zeros(()))
             self.register_buffer(f"{name}_scale", torch.ones(()))

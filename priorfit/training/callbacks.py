@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
@@ -16,7 +18,7 @@ class StepProgressBar(TQDMProgressBar):
             return super().total_train_batches
         return self.trainer.max_steps * self.trainer.accumulate_grad_batches
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float]:  # type: ignore[override]
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands beside the bar: the loss and, where the prior has a reference, the gap to it in nats."""
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from omegaconf import DictConfig
 
 from priorfit import checkpoints
@@ -55,6 +55,7 @@ def train(config: DictConfig) -> float | None:
     if trainer.global_step < trainer.max_steps:
         log.warning("Stopped at step %d of %d: go on with resume=true.", trainer.global_step, trainer.max_steps)
         return None
+    use_averaged_weights(trainer, module)
     metrics = dict(trainer.validate(module, data, verbose=False)[0])
     if trainer.is_global_zero:
         summary = training_summary(config, trainer, network, seconds)
@@ -69,14 +70,14 @@ def find_resume(resume: bool | str, folder: Path) -> str | None:
     Raises:
         ValueError: the named file does not exist, or a new run would overwrite one that can be resumed.
     """
-    last = folder / "last.ckpt"
+    last, finished = folder / "last.ckpt", folder / "checkpoint.safetensors"
     if isinstance(resume, str):
         path = Path(resume) / "last.ckpt" if Path(resume).is_dir() else Path(resume)
         if not path.is_file():
             raise ValueError(f"There is no checkpoint to resume from at {path}.")
         return str(path)
-    if last.is_file() and not resume:
-        raise ValueError(f"{last} holds a run: continue it with resume=true, or give this one another name=….")
+    if not resume and (last.is_file() or finished.is_file()):
+        raise ValueError(f"{folder} holds a run: continue it with resume=true, or give this one another name=….")
     return str(last) if resume and last.is_file() else None
 
 
@@ -91,12 +92,23 @@ def prepare(network: Network, prior: Prior, seed: int, n_tasks: int) -> None:
 def build_trainer(config: DictConfig, folder: Path) -> Trainer:
     """Lightning's trainer with the configured callbacks, logger, and a checkpoint to resume from."""
     resume_point = ModelCheckpoint(
-        folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False, save_on_train_epoch_end=False
+        folder,
+        "last",
+        every_n_train_steps=min(config.checkpoint_every, config.trainer.max_steps),
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
     )
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     logger = instantiate(config.logger) if config.logger else False
     options = plain_config(config.trainer)
     return Trainer(callbacks=[*callbacks, resume_point, StepProgressBar()], logger=logger, **options)
+
+
+def use_averaged_weights(trainer: Trainer, module: Amortized) -> None:
+    """Puts averaged weights into the module; a run resumed at its very last step skips Lightning's own hook."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):
+            callback.on_train_end(trainer, module)
 
 
 def training_summary(config: DictConfig, trainer: Trainer, network: Network, seconds: float) -> dict[str, Any]:
@@ -112,10 +124,16 @@ def training_summary(config: DictConfig, trainer: Trainer, network: Network, sec
 
 
 def export(
-    path: Path, module: Amortized, prior: Prior, summary: dict[str, Any], metrics: dict[str, float], description: str
+    path: Path,
+    module: Amortized,
+    prior: Prior,
+    summary: dict[str, Any],
+    metrics: dict[str, float],
+    description: str,
 ) -> None:
-    """Writes the network, with its averaged weights where averaging is on."""
-    checkpoints.save(path, module.network, prior, training=summary, metrics={"validation": metrics}, description=description)
+    """Writes the trained network."""
+    measured = {"validation": metrics}
+    checkpoints.save(path, module.network, prior, training=summary, metrics=measured, description=description)
     log.info("Wrote %s", path)
 
 

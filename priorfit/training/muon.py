@@ -51,8 +51,11 @@ class Muon(AdamW):
             (matrices if inside else others).append(parameter)
         if not matrices:
             raise ValueError(f"Muon found no matrix inside '{blocks}': use AdamW, or name the repeated blocks.")
-        groups = [{"params": others, "momentum": None}, {"params": matrices, "lr": matrix_lr, "momentum": momentum}]
-        super().__init__(groups, lr=lr, betas=tuple(betas), weight_decay=weight_decay)
+        groups = [
+            {"params": others, "momentum": None},
+            {"params": matrices, "lr": matrix_lr, "momentum": momentum},
+        ]
+        super().__init__(groups, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]

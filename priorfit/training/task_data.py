@@ -33,9 +33,7 @@ class TaskData(LightningDataModule):
         num_workers: processes that draw tasks ahead; 0 draws them in the training process, on its device.
     """
 
-    def __init__(
-        self, prior: Prior, batch_size: int, seed: int, validation: Mapping, num_workers: int = 0
-    ) -> None:
+    def __init__(self, prior: Prior, batch_size: int, seed: int, validation: Mapping, num_workers: int = 0) -> None:
         super().__init__()
         self.prior, self.batch_size, self.seed = prior, batch_size, seed
         self.validation, self.num_workers = validation, num_workers

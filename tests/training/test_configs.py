@@ -12,9 +12,7 @@ from priorfit.priors import Prior
 from priorfit.training.instantiate import instantiate
 
 CONFIGS = Path(__file__).resolve().parents[2] / "priorfit" / "configs"
-OPTIONS = sorted(
-    (path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "evaluation"
-)
+OPTIONS = sorted((path.parent.name, path.stem) for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "evaluation")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -26,7 +24,7 @@ def test_every_option_composes_and_builds(group: str, option: str, tmp_path: Pat
     assert isinstance(network, Network)
     assert instantiate(config.optimizer)(network.named_parameters()).param_groups
     assert all(instantiate(callback) for callback in config.callbacks.values())
-    if option != "wandb":  # built, and run offline, in test_wandb.py
+    if option != "wandb":  # run offline in test_train.py
         assert instantiate(config.logger)
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from safetensors.torch import load_file
 
 from priorfit import checkpoints
-from tests.training.commands import ROOT, command, environment, train
+from priorfit.training import main
+from tests.training.commands import ROOT, TINY, command, environment, train
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,16 @@ def test_a_killed_and_resumed_run_ends_with_bit_identical_weights(
         assert torch.equal(tensor, actual[name]), name
 
 
+def test_a_run_killed_before_its_checkpoint_was_written_writes_the_same_one(tmp_path: Path) -> None:
+    arguments = ("trainer.max_steps=4", "checkpoint_every=2", "resume=true")
+    train(tmp_path, *arguments)
+    expected = load_file(tmp_path / "checkpoint.safetensors")
+    (tmp_path / "checkpoint.safetensors").unlink()
+    train(tmp_path, *arguments)
+    actual = load_file(tmp_path / "checkpoint.safetensors")
+    assert all(torch.equal(tensor, actual[name]) for name, tensor in expected.items())
+
+
 def step_of(path: Path) -> int:
     """The step at which a resume point was written."""
     return torch.load(path, weights_only=True)["global_step"]
@@ -81,7 +93,7 @@ def wait_for_step(path: Path, step: int, process: subprocess.Popen) -> None:
 
 def test_two_processes_train_on_distinct_tasks_to_identical_weights(tmp_path: Path) -> None:
     run = train(
-        tmp_path, "trainer.max_steps=3", "trainer.devices=2", "+trainer.strategy=ddp", "logger=null",
+        tmp_path, "trainer.max_steps=3", "trainer.devices=2", "+trainer.strategy=ddp",
         f"+callbacks.record={{_target_: tests.training.record_rank.RecordRank, folder: {tmp_path}}}",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -108,17 +120,30 @@ def test_another_training_is_not_resumed(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("prior=gaussian_proces", "did you mean 'gaussian_process'"),
-        ("optimizer=adam", "did you mean 'adamw'"),
         ("prior.lengthscale=-1", "lengthscale must be a positive number"),
         ("prior.kernel=rfb", "did you mean 'rbf'"),
         ("prior.sizes.context=12", "leaves no query"),
         ("+prior.lenghtscale=1", "did you mean 'lengthscale'"),
+        ("+prior.sizes.point=1", "sizes takes"),
         ("model.n_heads=3", "multiple of n_heads"),
         ("resume=nowhere.ckpt", "no checkpoint to resume from"),
     ],
 )
 def test_an_impossible_configuration_says_what_to_do(tmp_path: Path, override: str, message: str) -> None:
-    run = train(tmp_path, override)
+    with initialize_config_module("priorfit.configs", version_base="1.3"):
+        config = compose("train", [*TINY, override, f"output={tmp_path}", "name=test"])
+    with pytest.raises(ValueError, match=message):
+        main.train(config)
+
+
+def test_an_unknown_option_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    run = train(tmp_path, "prior=gaussian_proces", "optimiser=muon")
     assert run.returncode != 0
-    assert message in run.stderr
+    assert "did you mean 'gaussian_process'" in run.stderr
+    assert "did you mean 'optimizer'" in run.stderr
+
+
+def test_wandb_works_offline(tmp_path: Path) -> None:
+    run = train(tmp_path, "trainer.max_steps=2", "logger=wandb")
+    assert run.returncode == 0, run.stderr
+    assert list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
