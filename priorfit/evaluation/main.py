@@ -1,0 +1,80 @@
+"""`python evaluate.py`: measures a checkpoint and writes a report with figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from priorfit.evaluation.figures import write_figures
+from priorfit.evaluation.report import check_storable, evaluate_checkpoint, store
+from priorfit.evaluation.settings import Settings
+from priorfit.evaluation.writers import conclusion, table, write_report
+from priorfit.training.instantiate import plain_config, suggestions
+
+SETTINGS = tuple(Settings.__dataclass_fields__)
+
+
+def evaluate(config: DictConfig) -> float:
+    """Evaluates as configured; returns the largest gap (without a reference: the largest NLL), for sweeps.
+
+    Writes `report.json`, `report.md` and the figures into the output folder, and with `store` the metrics
+    into the checkpoint's file.
+
+    Raises:
+        CheckpointError: no such checkpoint, or one that cannot be measured or stored to.
+        ValueError: impossible settings.
+    """
+    if OmegaConf.is_missing(config, "checkpoint"):
+        raise ValueError(
+            "Which network? Give checkpoint=NAME, or checkpoint=FILE such as runs/…/checkpoint.safetensors"
+        )
+    options = plain_config(config)
+    settings = Settings(**{key: options[key] for key in SETTINGS})
+    target = check_storable(config.checkpoint, settings) if config.store else None
+    report = evaluate_checkpoint(config.checkpoint, **vars(settings))
+    folder = Path(config.output)
+    write_report(report, folder, write_figures(report, folder))
+    if target is not None:
+        store(report, target)
+    print(f"\n{table(report)}\n\nReport: {folder / 'report.md'}\n{conclusion(report)}")
+    worst = report.worst
+    return worst.gap.mean if worst and worst.gap else max(row.nll.mean for row in report.rows)
+
+
+def checkpoint_name(checkpoint: str) -> str:
+    """A short name for a checkpoint's results: its file's, or for a `checkpoint.safetensors` its run's."""
+    path = Path(checkpoint)
+    stem = path.name.removesuffix(".safetensors")
+    return path.absolute().parent.name if stem == "checkpoint" and stem != path.name else stem
+
+
+OmegaConf.register_new_resolver("checkpoint_name", checkpoint_name, replace=True)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://priorfit.configs", config_name="evaluate")
+def _main(config: DictConfig) -> float:
+    try:
+        return evaluate(config)
+    except ValueError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        sys.exit(f"Error: {error}")
+
+
+def main() -> None:
+    """Entry point; after a failure over a configuration's names it adds the nearest valid ones."""
+    try:
+        _main()
+    except SystemExit as stop:
+        hints = suggestions(sys.argv[1:]) if stop.code else []
+        if hints:
+            print("\n".join(hints), file=sys.stderr)
+        raise
+
+
+if __name__ == "__main__":
+    main()

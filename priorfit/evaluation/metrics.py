@@ -1,0 +1,92 @@
+"""Metrics: functions of `Scores`, with standard errors that respect which scores are independent.
+
+Letters: T tasks, S hidden values scored per task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from priorfit.evaluation.scoring import Array, Scores
+
+FEW = 30  # effective draws below which a reference by importance sampling is not trusted
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its standard error (NaN where fewer than two independent units were seen)."""
+
+    mean: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """The metrics of one context size; None where the prior or the network does not offer what they need.
+
+    Attributes:
+        n_context: the context size.
+        tasks: T.
+        nll: negative log density under the network, nats per hidden value.
+        reference_nll: the same under the reference.
+        gap: nll - reference_nll on the same values; its expectation is the KL divergence from the reference
+            to the network, 0 for a perfect one.
+        median_gap: median over the tasks of their mean gap.
+        coverage: of the central intervals, one per level; the level itself for a calibrated network.
+        effective_sample_size: mean over the tasks, for a reference by importance sampling.
+    """
+
+    n_context: int
+    tasks: int
+    nll: Estimate
+    reference_nll: Estimate | None
+    gap: Estimate | None
+    median_gap: float | None
+    coverage: list[Estimate] | None
+    effective_sample_size: float | None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether there is a gap, to a reference that was computed well enough."""
+        size = self.effective_sample_size
+        return self.gap is not None and (size is None or size >= FEW)
+
+
+def summarize(scores: Scores, levels: Sequence[float]) -> Row:
+    """The metrics of one context size."""
+    nll, reference, gap, sizes = -scores.log_prob, scores.reference, None, scores.effective_sample_size
+    if reference is not None:
+        gap = reference - scores.log_prob
+    return Row(
+        n_context=scores.n_context,
+        tasks=len(nll),
+        nll=estimate(nll, scores.unit),
+        reference_nll=None if reference is None else estimate(-reference, scores.unit),
+        gap=None if gap is None else estimate(gap, scores.unit),
+        median_gap=None if gap is None else float(np.median(gap.mean(1))),
+        coverage=None if scores.pit is None else coverage(scores.pit, levels, scores.unit),
+        effective_sample_size=None if sizes is None else float(sizes.mean()),
+    )
+
+
+def estimate(values: Array, unit: Array) -> Estimate:
+    """Mean of values (T, S) and its standard error, from the spread between independent units.
+
+    With u the units' sums of the tasks' deviations from the mean and G their number,
+    s.e.² = G / (G - 1) Σ u² / T²; for one task per unit that is the usual variance over T.
+    """
+    tasks = values.mean(1)
+    _, index = np.unique(unit, return_inverse=True)
+    sums = np.bincount(index, weights=tasks - tasks.mean())
+    n_units = len(sums)
+    variance = n_units / (n_units - 1) * np.square(sums).sum() if n_units > 1 else math.nan
+    return Estimate(float(tasks.mean()), float(np.sqrt(variance)) / len(tasks))
+
+
+def coverage(pit: Array, levels: Sequence[float], unit: Array) -> list[Estimate]:
+    """How often each level's central interval holds the truth: |2u - 1| <= level, u in `pit`, (T, S)."""
+    return [estimate(np.abs(2 * pit - 1) <= level, unit) for level in levels]

@@ -1,0 +1,118 @@
+"""An evaluation from end to end, and its result as plain data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from priorfit import hub
+from priorfit.checkpoint_file import plain
+from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError, update_metrics
+from priorfit.evaluation.metrics import Row, summarize
+from priorfit.evaluation.scoring import Scores, score
+from priorfit.evaluation.settings import Settings, changed_prior, default_context_sizes
+from priorfit.priors import Prior
+from priorfit.provenance import provenance
+
+IDENTITY = ("network", "prior", "description", "training", "provenance", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured of a checkpoint.
+
+    Attributes:
+        name: the checkpoint's name or path.
+        checkpoint: the checkpoint, its network on the device that it was measured on.
+        prior: what the tasks were drawn from.
+        settings: how many, and of which sizes.
+        rows: the metrics by context size.
+        scores: what they were computed from, by context size.
+        seconds: how long it took.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    prior: Prior
+    settings: Settings
+    rows: list[Row]
+    scores: list[Scores]
+    seconds: float
+
+    @property
+    def worst(self) -> Row | None:
+        """The row of the largest gap among those whose reference can be trusted, or None without any."""
+        trusted = [row for row in self.rows if row.trusted]
+        return max(trusted, key=lambda row: row.gap.mean if row.gap else 0.0, default=None)
+
+    def document(self) -> dict[str, Any]:
+        """All numbers and where they come from, as JSON holds them (what is not finite becomes None)."""
+        metadata = {key: self.checkpoint.metadata[key] for key in IDENTITY}
+        return {
+            "schema_version": 1,
+            "checkpoint": {"name": self.name, **metadata},
+            "settings": asdict(self.settings),
+            "prior": {"name": self.prior.registered_name, "arguments": plain(self.prior.arguments)},
+            "reference": self.prior.reference,
+            "sizes": plain([asdict(row) for row in self.rows]),
+            "seconds": round(self.seconds, 1),
+            "provenance": provenance(),
+        }
+
+
+def evaluate_checkpoint(checkpoint: Checkpoint | AnyPath, *, progress: bool = True, **options: Any) -> Report:
+    """Scores a trained network on fixed tasks of each context size.
+
+    Args:
+        checkpoint: a checkpoint, or its name or path as for `priorfit.hub.load`.
+        progress: whether to show a progress bar.
+        options: as for `Settings`.
+
+    Raises:
+        CheckpointError: no such checkpoint, or one whose prior is not known here.
+        ValueError: impossible settings, or a prior whose tasks the network does not take.
+
+    Example:
+        >>> report = evaluate_checkpoint("gp-1d", context_sizes=[1, 10], tasks=500)  # doctest: +SKIP
+        >>> report.rows[0].gap.mean  # doctest: +SKIP
+    """
+    settings = Settings(**options)
+    name = "in memory" if isinstance(checkpoint, Checkpoint) else str(checkpoint)
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else hub.load(checkpoint)
+    prior = changed_prior(checkpoint, settings.prior)
+    if settings.context_sizes is None:
+        settings = replace(settings, context_sizes=default_context_sizes(prior))
+    sizes = list(settings.context_sizes or ())
+    network = checkpoint.network.to(settings.device).eval()
+    started, scores = time.perf_counter(), []
+    with tqdm(total=len(sizes) * settings.tasks, unit="task", disable=not progress) as bar:
+        for n_context in sizes:
+            bar.set_description(f"n = {n_context}")
+            scores.append(score(network, prior, n_context, settings, bar.update))
+    rows = [summarize(one, settings.levels) for one in scores]
+    return Report(name, checkpoint, prior, settings, rows, scores, time.perf_counter() - started)
+
+
+def check_storable(checkpoint: AnyPath, settings: Settings) -> Path:
+    """The file that `store` would write to; called before measuring.
+
+    Raises:
+        CheckpointError: not a file of one's own, or not a measurement on the checkpoint's own prior.
+    """
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f"store=true writes into a checkpoint's file, and '{path}' is a name, not a file.")
+    if settings.prior:
+        raise CheckpointError("store=true records how a network does on its own prior: leave out the changes of it.")
+    return path
+
+
+def store(report: Report, path: Path) -> None:
+    """Writes the metrics into the checkpoint's file, as `metrics["evaluation"]`; the weights stay."""
+    document = report.document()
+    kept = ("settings", "reference", "sizes", "provenance")
+    update_metrics(path, {"evaluation": {key: document[key] for key in kept}})

@@ -1,0 +1,113 @@
+"""One pass over fixed tasks: what the network and the reference say of each hidden value.
+
+Letters: B tasks per batch, T tasks in all, S hidden values scored per task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from priorfit.evaluation.settings import Settings
+from priorfit.models import Network
+from priorfit.priors import Prior, Task
+from priorfit.training.task_stream import EVALUATION, task_generator
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of T tasks of one context size; every metric is a function of them.
+
+    Attributes:
+        n_context: the context size.
+        log_prob: log density of the hidden values under the network, (T, S), in nats.
+        reference: the same under the prior's reference posterior, (T, S), or None where it has none.
+        pit: the network's cdf at the hidden values (probability integral transform), (T, S), or None where
+            its distribution has no cdf.
+        effective_sample_size: of a reference by importance sampling, (T,), else None.
+        unit: which tasks are independent of one another, (T,): those of different numbers.
+    """
+
+    n_context: int
+    log_prob: Array
+    reference: Array | None
+    pit: Array | None
+    effective_sample_size: Array | None
+    unit: Array
+
+
+def draw_tasks(prior: Prior, n_context: int, settings: Settings) -> Iterator[Task]:
+    """The fixed tasks of one context size, batch by batch: the same for every network."""
+    fixed = prior.with_context(n_context, settings.queries)
+    generator = task_generator(settings.seed, EVALUATION, index=n_context, device=settings.device)
+    for start in range(0, settings.tasks, settings.batch_size):
+        yield fixed.sample(min(settings.batch_size, settings.tasks - start), generator=generator)
+
+
+@torch.inference_mode()
+def score(
+    network: Network, prior: Prior, n_context: int, settings: Settings, advance: Callable[[int], object]
+) -> Scores:
+    """Scores the fixed tasks of one context size; calls `advance` with the number of tasks of each batch.
+
+    Raises:
+        ValueError: the network does not take the prior's tasks, or gives a log density that is not finite.
+    """
+    batches, shapes = [], []
+    for task in draw_tasks(prior, n_context, settings):
+        batches.append(score_batch(network, prior, task))
+        shapes.append([part.shape[1:] for part in task.observed])
+        advance(len(task))
+    log_prob, reference, pit, sample_size = map(_joined, zip(*batches, strict=True))
+    assert log_prob is not None
+    if not np.isfinite(log_prob).all():
+        count = int((~np.isfinite(log_prob)).sum())
+        raise ValueError(f"{count} of {log_prob.size} log densities at context size {n_context} are not finite.")
+    # Tasks of a batch share its sizes. Where batches differ in size, only batches are independent.
+    alike = all(shape == shapes[0] for shape in shapes)
+    unit = np.arange(len(log_prob)) // (1 if alike else settings.batch_size)
+    return Scores(n_context, log_prob, reference, pit, sample_size, unit)
+
+
+def score_batch(network: Network, prior: Prior, task: Task) -> tuple[Array | None, ...]:
+    """Log density, reference, PIT and effective sample size of one batch, as in `Scores`."""
+    predicted = network(*task.observed)
+    log_prob, pit = _rows(predicted.log_prob(task.hidden)), _cdf(predicted, task.hidden)
+    if prior.reference is None:
+        return log_prob, None, pit, None
+    reference = prior.posterior(task)
+    sampled = prior.reference == "importance sampling"
+    size = effective_sample_size(reference).cpu().numpy() if sampled else None
+    return log_prob, _rows(reference.log_prob(task.hidden)), pit, size
+
+
+def effective_sample_size(mixture: Distribution) -> Tensor:
+    """1 / Σ w² of the weights of a mixture with batch shape (B, …), averaged over the latter, (B,)."""
+    weights = mixture.mixture_distribution.probs  # type: ignore[attr-defined]  # (B, …, components)
+    return 1 / weights.square().sum(-1).flatten(1).mean(1)
+
+
+def _cdf(distribution: Distribution, value: Tensor) -> Array | None:
+    """The cdf at `value`, where the distribution has one."""
+    try:
+        return _rows(distribution.cdf(value))
+    except NotImplementedError:
+        return None
+
+
+def _rows(values: Tensor) -> Array:
+    """One row per task, (B, S), float64."""
+    return values.reshape(len(values), -1).double().cpu().numpy()
+
+
+def _joined(parts: tuple[Array | None, ...]) -> Array | None:
+    """The batches' arrays as one, or None if there are none."""
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None

@@ -1,0 +1,100 @@
+"""What is measured: how many tasks of which sizes, drawn from which prior."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from priorfit.checkpoints import Checkpoint
+from priorfit.priors import Prior, priors
+
+LARGEST_SAMPLED = 50  # default limit of the context where the reference is sampled: its cost grows as n³
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one evaluation.
+
+    Attributes:
+        context_sizes: numbers of observed items; None for `default_context_sizes` of the prior.
+        tasks: tasks per context size, at least 2.
+        queries: hidden items per task.
+        batch_size: tasks per forward pass. Where a prior draws its sizes, each batch draws them once.
+        seed: chooses the tasks, together with the context size.
+        levels: nominal coverage of the central intervals, each in (0, 1).
+        device: a torch device, or "auto" for a GPU where there is one.
+        prior: changes of the checkpoint's prior, see `changed_prior`.
+
+    Raises:
+        ValueError: a setting outside its range.
+    """
+
+    context_sizes: Sequence[int] | None = None
+    tasks: int = 2000
+    queries: int = 16
+    batch_size: int = 50
+    seed: int = 0
+    levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95)
+    device: str = "auto"
+    prior: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.tasks < 2 or self.queries < 1 or self.batch_size < 1 or self.seed < 0:
+            raise ValueError("Needs tasks >= 2 (for standard errors), queries >= 1, batch_size >= 1, seed >= 0.")
+        if not all(0 < level < 1 for level in self.levels):
+            raise ValueError(f"levels must lie between 0 and 1: {list(self.levels)}.")
+        sizes = self.context_sizes
+        if sizes is not None and (not sizes or not all(isinstance(n, int) and n >= 0 for n in sizes)):
+            raise ValueError(f"context_sizes must be whole numbers >= 0, at least one of them: {sizes!r}.")
+        if self.device == "auto":
+            object.__setattr__(self, "device", "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_context_sizes(prior: Prior) -> list[int]:
+    """0, 1, 2, 5, 10, 20, 50, … below the largest task that the prior draws, or its one fixed context size.
+
+    Raises:
+        ValueError: the prior does not tell its sizes.
+    """
+    sizes = getattr(prior, "sizes", None)
+    if sizes is None:
+        raise ValueError(f"The prior '{prior.registered_name}' does not tell its sizes: set context_sizes=[…].")
+    if isinstance(sizes.context, int):
+        return [sizes.context]
+    largest = sizes.points[1] - 1
+    if prior.reference not in ("exact", None):
+        largest = min(largest, LARGEST_SAMPLED)
+    steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
+    return [0, *itertools.takewhile(lambda n: n <= largest, steps)]
+
+
+def changed_prior(checkpoint: Checkpoint, changes: Mapping[str, Any]) -> Prior:
+    """The checkpoint's prior with some arguments changed: measure at other sizes, or under a shift.
+
+    Args:
+        checkpoint: holds the recorded arguments.
+        changes: nested as the arguments are. A mapping changes only the keys that it names, unless it names a
+            `law`: then it replaces the whole, as laws differ in their parameters.
+
+    Raises:
+        ValueError: arguments that the prior does not take.
+        CheckpointError: the prior is not known here.
+    """
+    prior = checkpoint.prior
+    return priors.build(prior.registered_name, merge(prior.arguments, changes)) if changes else prior
+
+
+def merge(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with `changes` merged into it, as `changed_prior` describes."""
+    merged = dict(old)
+    for key, value in changes.items():
+        before = old.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and "law" not in value:
+            merged[key] = merge(before, value)
+        else:
+            merged[key] = value
+    return merged

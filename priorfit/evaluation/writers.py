@@ -1,0 +1,137 @@
+"""A report as text, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from priorfit.checkpoint_file import plain
+from priorfit.evaluation.metrics import FEW, Estimate, Row
+from priorfit.evaluation.report import Report
+from priorfit.files import replacing
+from priorfit.provenance import provenance
+
+Column = tuple[str, Callable[[Row], str]]
+
+
+def table(report: Report) -> str:
+    """The metrics by context size, as a Markdown table that is aligned to be read as it is."""
+    columns = [column for column in _columns(report) if any(column[1](row) for row in report.rows)]
+    return markdown_table([name for name, _ in columns], [[cell(row) for _, cell in columns] for row in report.rows])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of right-aligned columns."""
+    widths = [max(2, *map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ["-" * (width - 1) + ":" for width in widths]
+    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, rule, *rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def with_error(estimate: Estimate | None, digits: int = 4) -> str:
+    """ "mean ± standard error", or nothing."""
+    if estimate is None:
+        return ""
+    return f"{estimate.mean:.{digits}f} ± {estimate.standard_error:.{digits}f}"
+
+
+def _columns(report: Report) -> list[Column]:
+    """Every column: its header, and its cell in a row."""
+    fixed: list[Column] = [
+        ("n", lambda row: str(row.n_context)),
+        ("NLL", lambda row: with_error(row.nll)),
+        ("reference NLL", lambda row: with_error(row.reference_nll)),
+        ("gap", lambda row: with_error(row.gap)),
+        ("median gap", lambda row: "" if row.median_gap is None else f"{row.median_gap:.4f}"),
+    ]
+    levels = [_coverage_column(index, level) for index, level in enumerate(report.settings.levels)]
+    return [*fixed, *levels, ("ESS", _sample_size)]
+
+
+def _coverage_column(index: int, level: float) -> Column:
+    """Coverage in per cent at one level."""
+
+    def cell(row: Row) -> str:
+        if row.coverage is None:
+            return ""
+        found = row.coverage[index]
+        return with_error(Estimate(100 * found.mean, 100 * found.standard_error), 1)
+
+    return f"{100 * level:g} %", cell
+
+
+def _sample_size(row: Row) -> str:
+    """The reference's effective sample size, marked where it is too small to trust."""
+    size = row.effective_sample_size
+    return "" if size is None else f"{size:.0f}" + ("*" if size < FEW else "")
+
+
+def notes(report: Report) -> list[str]:
+    """What the columns mean and which value each would have for a perfect network, one sentence each."""
+    settings, rows = report.settings, report.rows
+    lines = [
+        f"{settings.tasks} tasks per context size n, {settings.queries} hidden values each, seed "
+        f"{settings.seed}; ± is one standard error, from the spread between independent tasks.",
+        "NLL: mean negative log density of the hidden values, in nats.",
+    ]
+    if report.prior.reference is not None:
+        lines.append(
+            f"Reference: the prior's own posterior ({report.prior.reference}). Gap: NLL minus reference "
+            "NLL on the same values: the KL divergence from the reference, and 0 for a perfect network."
+        )
+    if any(row.coverage for row in rows):
+        lines.append("Columns in %: how often central intervals hold the truth; the header is the perfect value.")
+    if any(row.effective_sample_size is not None for row in rows):
+        lines.append(
+            "ESS: effective sample size of the reference's importance sampling, mean over the tasks. * marks "
+            f"less than {FEW}: the reference itself is poor there, and the gap comes out too small."
+        )
+    return lines
+
+
+def conclusion(report: Report) -> str:
+    """One line: the largest gap, or the largest NLL where there is no reference to trust."""
+    row = report.worst
+    if row is None:
+        row = max(report.rows, key=lambda row: row.nll.mean)
+        return f"Largest NLL: {with_error(row.nll)} nats at n = {row.n_context} (no trusted reference)."
+    kind = report.prior.reference
+    return f"Largest gap: {with_error(row.gap)} nats at n = {row.n_context} ({kind} reference)."
+
+
+def markdown(report: Report, figures: Sequence[str]) -> str:
+    """The report as a Markdown document that shows the figures, named relative to its folder."""
+    changes = json.dumps(plain(report.settings.prior)) if report.settings.prior else ""
+    parts = [
+        f"# Evaluation of {report.name}",
+        report.checkpoint.metadata["description"],
+        f"Changes of the prior: `{changes}`." if changes else "",
+        f"**{conclusion(report)}**",
+        table(report),
+        "\n".join(f"- {note}" for note in notes(report)),
+        *(f"![{name}]({name})" for name in figures),
+        origin(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def origin(report: Report) -> str:
+    """One paragraph: which weights, which versions, when, how long."""
+    facts, weights = provenance(), report.checkpoint.metadata["weights_sha256"][:12]
+    versions = f"priorfit {facts['priorfit']}, torch {facts['torch']}, on {report.settings.device}"
+    when = f"{facts['created']}, {report.seconds:.0f} s"
+    return f"Weights {weights}; {versions}; {when}. All numbers: report.json."
+
+
+def write_report(report: Report, folder: Path, figures: Sequence[str]) -> None:
+    """Writes report.json and report.md into `folder`, each of them whole or not at all."""
+    document = {**report.document(), "figures": list(figures)}
+    write_text(folder / "report.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    write_text(folder / "report.md", markdown(report, figures))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
