@@ -76,9 +76,7 @@ def write(path: Path, document: Mapping[str, Any], tensors: dict[str, Tensor]) -
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise CheckpointError(
-            f"{error}. It takes {len(content):,} bytes in a folder you may write to."
-        ) from error
+        raise CheckpointError(f"{error}. It takes {len(content):,} bytes in a folder you may write to.") from error
     return path
 
 

@@ -167,9 +167,7 @@ def _build(registry: Registry[Any], part: dict[str, Any]) -> Any:
     except Exception as error:
         unknown = part["name"] not in registry.classes
         hint = " If the class is your own or from another package, import it first." if unknown else ""
-        raise CheckpointError(
-            f"its {registry.kind} '{part['name']}' cannot be built. {error}{hint}"
-        ) from error
+        raise CheckpointError(f"its {registry.kind} '{part['name']}' cannot be built. {error}{hint}") from error
 
 
 def _build_network(part: dict[str, Any]) -> Network:

@@ -234,18 +234,14 @@ def test_a_pickle_in_disguise_is_refused_and_not_run(tmp_path: Path, write: Call
         (lambda document: document.update(weights_sha256="0" * 64), "weights were changed"),
     ],
 )
-def test_a_sealed_document_that_is_wrong_is_refused(
-    path: Path, change: Callable[..., None], message: str
-) -> None:
+def test_a_sealed_document_that_is_wrong_is_refused(path: Path, change: Callable[..., None], message: str) -> None:
     forge(path, change)
     assert_refused(path, message)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", "[" * 100_000, '{"schema_version": true}'])
 def test_a_document_of_another_form_is_refused(path: Path, text: str) -> None:
-    save_file(
-        {"a": torch.ones(1)}, path, {"priorfit": text, "priorfit_sha256": checkpoint_file._sha256(text)}
-    )
+    save_file({"a": torch.ones(1)}, path, {"priorfit": text, "priorfit_sha256": checkpoint_file._sha256(text)})
     assert_refused(path, "not valid JSON|no schema version")
 
 

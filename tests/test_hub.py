@@ -82,9 +82,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def shipped(tmp_path: Path, home: Path) -> Path:
     """A checkpoint that was registered as "toy"; returns its file."""
     metrics = {"nll": 0.5}
-    path = save(
-        tmp_path / "run" / "last.safetensors", ToyNetwork(), ToyPrior(), metrics=metrics, description="A toy."
-    )
+    path = save(tmp_path / "run" / "last.safetensors", ToyNetwork(), ToyPrior(), metrics=metrics, description="A toy.")
     register_file(path, "toy")
     return home / "toy.safetensors"
 
@@ -142,9 +140,7 @@ def test_a_download_is_verified_cached_and_shown(server: Server, capsys: pytest.
     torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
 
 
-def test_the_address_is_the_manifests_by_default(
-    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_address_is_the_manifests_by_default(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = json.loads((home / "manifest.json").read_text())
     assert document["base_url"].startswith("https://")
     (home / "manifest.json").write_text(json.dumps({**document, "base_url": server.url}))
@@ -353,9 +349,7 @@ def test_a_manifest_entry_that_is_wrong_is_refused(
         list_checkpoints()
 
 
-@pytest.mark.parametrize(
-    "text", [None, "{", "[]", "{}", '{"schema_version": 2, "base_url": "", "checkpoints": {}}']
-)
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"schema_version": 2, "base_url": "", "checkpoints": {}}'])
 def test_a_manifest_that_is_wrong_is_refused(home: Path, text: str | None) -> None:
     path = home / "manifest.json"
     path.unlink() if text is None else path.write_text(text)
@@ -398,7 +392,5 @@ def test_the_projects_own_manifest_lists_sound_files(monkeypatch: pytest.MonkeyP
 def test_importing_brings_in_nothing_that_only_training_needs() -> None:
     heavy = "lightning", "hydra", "wandb", "matplotlib", "pooch", "requests"
     code = f"import sys, priorfit.hub; print([name for name in {heavy} if name in sys.modules])"
-    output = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert output.stdout == "[]\n"

@@ -72,12 +72,10 @@ class BarDistribution(Distribution):
         torch.Size([3])
     """
 
-    arg_constraints = {}  # checked in the constructor
+    arg_constraints = {}  # type: ignore[assignment]  # checked in the constructor
     support = constraints.real  # type: ignore[assignment]
 
-    def __init__(
-        self, logits: Tensor, borders: Tensor, loc: Tensor | float = 0.0, scale: Tensor | float = 1.0
-    ) -> None:
+    def __init__(self, logits: Tensor, borders: Tensor, loc: Tensor | float = 0.0, scale: Tensor | float = 1.0) -> None:
         if borders.ndim != 1 or logits.shape[-1] != len(borders) - 1 or len(borders) < 3:
             raise ValueError(
                 f"borders must be (K + 1,) for logits (..., K) with K >= 2; "
@@ -172,7 +170,7 @@ class BarDistribution(Distribution):
         return torch.nn.functional.pad(torch.nn.functional.pad(inner, (0, 1), value=1.0), (1, 0)).diff(dim=-1)
 
     def _cumulative(self) -> Tensor:
-        """Mass up to each bucket's upper border, (..., K), float64: sums of many small masses keep their tails."""
+        """Mass up to each bucket's upper border, (..., K), float64: sums of many small masses keep tails."""
         return self.logits.double().softmax(-1).cumsum(-1)
 
     def cdf(self, value: Tensor | float) -> Tensor:
@@ -285,7 +283,7 @@ class BarDistribution(Distribution):
 
 
 def _normal_cdf(t: Tensor) -> Tensor:
-    """P(Z <= t) for standard normal Z; unlike `torch.special.ndtr`, accurate where it is small, and faster."""
+    """P(Z <= t) for standard normal Z; unlike `torch.special.ndtr` it is accurate where it is small."""
     return torch.erfc(t * -math.sqrt(0.5)) / 2
 
 

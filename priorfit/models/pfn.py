@@ -64,10 +64,10 @@ class PFN(Network):
         max_frequency: float = 3.0,
     ) -> None:
         super().__init__()
-        sizes = (max_features, width, n_layers, n_heads, n_registers, n_frequencies + 1)
+        hidden = 4 * width if hidden is None else hidden
+        sizes = (max_features, n_buckets - 1, width, n_layers, n_heads, hidden, n_registers, n_frequencies + 1)
         if min(sizes) < 1 or width % n_heads or max_frequency <= 0:
-            raise ValueError("Sizes must be positive, and width a multiple of n_heads.")
-        hidden = hidden or 4 * width
+            raise ValueError("Sizes must be positive, n_buckets at least 2, and width a multiple of n_heads.")
         self.max_features, self.n_registers = max_features, n_registers
         waves = (1 + 2 * n_frequencies) * max_features
         self.x_embedding = nn.Sequential(nn.Linear(waves, width), nn.GELU(), nn.Linear(width, width))
@@ -124,7 +124,16 @@ class PFN(Network):
         return cache
 
     def decode(self, cache: Cache, x_query: Tensor) -> BarDistribution:
-        """Predictive distribution at x_query (B, m, F), given an encoded context: what `forward` returns."""
+        """Predictive distribution at x_query (B, m, F), given an encoded context: what `forward` returns.
+
+        Raises:
+            ValueError: as `forward`, or a context of another number of tasks.
+        """
+        if x_query.ndim != 3 or len(x_query) != len(cache[0].keys):
+            raise ValueError(
+                f"Expected x_query (B, m, F) for the context's {len(cache[0].keys)} tasks; got {tuple(x_query.shape)}."
+            )
+        self.check(x_query[:, :0], x_query[:, :0, 0], x_query)
         tokens = self._query_tokens(x_query)
         for block, keys_values in zip(self.blocks, cache, strict=True):
             tokens, _ = block(tokens, 0, keys_values)
@@ -145,5 +154,5 @@ class PFN(Network):
         """Registers, then one token per context row: (B, R + n, D)."""
         scaled = (y - self.y_loc) / self.y_scale
         rows = self._x_tokens(x) + self.y_embedding(scaled[..., None])
-        registers = self.registers.expand(len(x), -1, -1).to(rows.dtype)
+        registers = self.registers.expand(x.shape[0], -1, -1).to(rows.dtype)
         return torch.cat([registers, rows], 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Literal, Self
 
 from torch import Generator
@@ -52,9 +51,3 @@ def check_batch_size(batch_size: int) -> int:
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive whole number, not {batch_size!r}.")
     return batch_size
-
-
-def stream(prior: Prior, batch_size: int, generator: Generator) -> Iterator[Task]:
-    """Draws batch after batch from `prior`."""
-    while True:
-        yield prior.sample(batch_size, generator=generator)

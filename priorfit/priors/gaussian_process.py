@@ -136,16 +136,16 @@ class GaussianProcess(RegressionPrior):
         """A random factor of each whole function; one for a Gaussian process."""
         return torch.ones(shape, dtype=torch.float64, device=generator.device)
 
-    def covariance(self, x: Tensor, hyper: Hyperparameters) -> Tensor:
-        """Covariance of the noisy targets at x (..., N, F), shape (..., N, N)."""
+    def covariance(self, x: Tensor, hyper: Hyperparameters, rows: int | None = None) -> Tensor:
+        """Covariance of the noisy targets at x (..., N, F), shape (..., N, N), or its first `rows` rows."""
         scaled = x / hyper.lengthscale.to(x.dtype)[..., None, :]
-        r = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist")  # (..., N, N)
+        r = torch.cdist(scaled[..., :rows, :], scaled, compute_mode="donot_use_mm_for_euclid_dist")
         covariance = hyper.output_scale.to(x.dtype)[..., None, None] * self._correlation(r, hyper.kernel)
         covariance.diagonal(dim1=-2, dim2=-1).add_(hyper.noise.to(x.dtype)[..., None])
         return covariance
 
     def _correlation(self, r: Tensor, kernel: Tensor) -> Tensor:
-        """Correlations at scaled distances r (..., N, N), under the kernel with index `kernel` (...)."""
+        """Correlations at scaled distances r (..., n, N), under the kernel with index `kernel` (...)."""
         if len(self.kernels) == 1:
             return KERNELS[self.kernels[0]](r)
         correlation = torch.empty_like(r)
@@ -165,32 +165,34 @@ class GaussianProcess(RegressionPrior):
         generator = torch.Generator(x.device).manual_seed(IMPORTANCE_SEED)
         draws = 1 if self.fixed else self.importance_draws
         hyper = self.draw_hyperparameters((draws,), x.shape[-1], generator)
-        chunk = max(1, IMPORTANCE_ELEMENTS // (draws * x.shape[1] ** 2))
-        parts = [self._condition_tasks(a, b, hyper) for a, b in zip(x.split(chunk), y_context.split(chunk), strict=True)]
-        given = joined(parts, 0)  # (B, S, …)
         n = y_context.shape[1]
+        chunk = max(1, IMPORTANCE_ELEMENTS // (draws * x.shape[1] * max(n, 1)))
+        parts = [
+            self._condition_tasks(a, b, hyper) for a, b in zip(x.split(chunk), y_context.split(chunk), strict=True)
+        ]
+        given = joined(parts, 0)  # (B, S, …)
         if self.fixed:
             single = Conditioned(*(tensor.squeeze(1) for tensor in given))
             return self.predictive(single._replace(quadratic=single.quadratic[:, None]), n)
         mixing = self.log_evidence(given, n)[:, None].expand(-1, x_query.shape[1], -1)  # (B, m, S)
         component = given._replace(mean=given.mean.mT, variance=given.variance.mT, quadratic=given.quadratic[:, None])
-        return MixtureSameFamily(
-            Categorical(logits=mixing), self.predictive(component, n), validate_args=False
-        )
+        return MixtureSameFamily(Categorical(logits=mixing), self.predictive(component, n), validate_args=False)
 
     def _condition_tasks(self, x: Tensor, y_context: Tensor, hyper: Hyperparameters) -> Conditioned:
         """Conditions every task on its context under each of S hyperparameter draws: fields (B, S, …)."""
-        chunk = max(1, IMPORTANCE_ELEMENTS // (len(x) * x.shape[1] ** 2))
+        n = y_context.shape[1]
+        chunk = max(1, IMPORTANCE_ELEMENTS // (len(x) * x.shape[1] * max(n, 1)))
         parts = []
         for some in zip(*(h.split(chunk) for h in hyper), strict=True):
             shape = (len(x), len(some[0]))
             tiled = Hyperparameters(*(h.expand(*shape, *h.shape[1:]) for h in some))
-            covariance = self.covariance(x[:, None].expand(*shape, -1, -1), tiled)
-            parts.append(condition(covariance, y_context[:, None].expand(*shape, -1)))
+            covariance = self.covariance(x[:, None].expand(*shape, -1, -1), tiled, rows=n)
+            variance = (tiled.output_scale + tiled.noise)[..., None]
+            parts.append(condition(covariance, y_context[:, None].expand(*shape, -1), variance))
         return joined(parts, 1)
 
     def predictive(self, given: Conditioned, n_context: int) -> Distribution:
-        """The queries' marginals given hyperparameters and context: normal; fields broadcast against each other."""
+        """The queries' marginals given hyperparameters and context: normal; fields broadcast."""
         return Normal(given.mean, given.variance.sqrt(), validate_args=False)
 
     def log_evidence(self, given: Conditioned, n_context: int) -> Tensor:
@@ -211,19 +213,21 @@ def safe_dtype(hyper: Hyperparameters) -> torch.dtype:
     return torch.float32 if (hyper.noise > 1e-3 * hyper.output_scale).all() else torch.float64
 
 
-def condition(covariance: Tensor, y_context: Tensor) -> Conditioned:
+def condition(covariance: Tensor, y_context: Tensor, variance: Tensor | None = None) -> Conditioned:
     """Conditions a zero-mean Gaussian vector on its first n entries.
 
     Args:
-        covariance: (..., N, N).
+        covariance: (..., N, N); its first n rows are enough where `variance` is given.
         y_context: (..., n), n <= N.
+        variance: the other entries' own variances, (..., N - n) or (..., 1).
     """
     n = y_context.shape[-1]
+    if variance is None:
+        variance = covariance.diagonal(dim1=-2, dim2=-1)[..., n:]
     factor = torch.linalg.cholesky(covariance[..., :n, :n])
-    right = torch.cat([covariance[..., :n, n:], y_context[..., None]], -1)  # (..., n, m + 1)
+    right = torch.cat([covariance[..., :n, n:], y_context[..., None]], -1)  # (..., n, N - n + 1)
     solved = torch.linalg.solve_triangular(factor, right, upper=False)
     cross, white = solved[..., :-1], solved[..., -1]
     mean = (cross * white[..., None]).sum(-2)
-    variance = covariance.diagonal(dim1=-2, dim2=-1)[..., n:] - cross.square().sum(-2)
     log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return Conditioned(mean, variance, white.square().sum(-1), log_det)
+    return Conditioned(mean, variance - cross.square().sum(-2), white.square().sum(-1), log_det)

@@ -26,8 +26,8 @@ class Law:
     Args:
         name: the hyperparameter's name, for error messages.
         spec: a positive number (fixed), or a mapping such as `{law: gamma, concentration: 3, rate: 6}`;
-            laws: gamma(concentration, rate), inverse_gamma(concentration, rate), log_normal(loc, scale; both of
-            the logarithm), uniform(low, high).
+            laws: gamma(concentration, rate), inverse_gamma(concentration, rate), log_normal(loc, scale; both
+            of the logarithm), uniform(low, high).
 
     Raises:
         ValueError: an unknown law or parameter, or values that are not positive.
@@ -48,9 +48,8 @@ class Law:
     def _check(self, parameters: dict[str, Any]) -> dict[str, float]:
         expected = LAWS[self.kind][1]
         if set(parameters) != set(expected):
-            raise ValueError(
-                f"The law '{self.kind}' of {self.name} takes {' and '.join(expected)}, not {', '.join(parameters) or 'nothing'}."
-            )
+            found = ", ".join(parameters) or "nothing"
+            raise ValueError(f"The law '{self.kind}' of {self.name} takes {' and '.join(expected)}, not {found}.")
         checked = {}
         for key in expected:  # in this order, whatever order the mapping was written in
             if not _is_number(parameters[key]):
@@ -91,7 +90,8 @@ class Law:
             return (first + second * torch.randn(shape, generator=generator, **options)).exp()
         if self.kind == "uniform":
             return first + (second - first) * torch.rand(shape, generator=generator, **options)
-        draws = torch._standard_gamma(torch.full(shape, first, **options), generator=generator)
+        concentration = torch.full(shape, first, **options)
+        draws = torch._standard_gamma(concentration, generator=generator)  # type: ignore[attr-defined]
         draws = draws.clamp(min=torch.finfo(torch.float64).tiny)
         return second / draws if self.kind == "inverse_gamma" else draws / second
 

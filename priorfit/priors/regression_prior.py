@@ -20,7 +20,8 @@ class RegressionPrior(Prior):
 
     Args:
         sizes: arguments of `Sizes`.
-        inputs: the law of the inputs, independent over rows and features: "uniform" on [0, 1] or standard "normal".
+        inputs: the law of the inputs, independent over rows and features: "uniform" on [0, 1] or standard
+            "normal".
 
     Raises:
         ValueError: impossible sizes, or an unknown law of the inputs.
@@ -32,7 +33,7 @@ class RegressionPrior(Prior):
         try:
             self.sizes = Sizes(**sizes)
         except TypeError as error:
-            raise ValueError(f"sizes takes points, features, context and ordered: {error}") from None
+            raise ValueError(f"sizes takes points, features, context, queries and ordered: {error}") from None
         self.inputs = inputs
 
     def with_sizes(self, **changes: Any) -> Self:
@@ -41,7 +42,8 @@ class RegressionPrior(Prior):
 
     def with_context(self, n_context: int, n_query: int) -> Self:
         """This prior with every task fixed to `n_context` context rows and `n_query` queries."""
-        return self.with_sizes(points=n_context + n_query, context=n_context, ordered=self.sizes.ordered)
+        sizes = {"points": n_context + n_query, "context": n_context, "queries": None}
+        return self.with_sizes(**sizes, ordered=self.sizes.ordered)
 
     def draw_inputs(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
         """Inputs of the given shape (B, N, F), float32."""

@@ -27,11 +27,13 @@ class Sizes:
     Args:
         points: N, context and queries together; a number, or [low, high] for a uniform draw.
         features: F; a number, or [low, high].
-        context: n. "weighted" draws it from 0 … N - 1 with weight 1 / (N - n), which gives every context length
-            the same number of scored queries (Müller et al. 2022, released code); "uniform" gives each length
-            the same weight; "log_uniform" gives n + 1 a weight of 1 / (n + 1), as small contexts are where
-            posteriors change most from row to row; "prefix" draws it uniformly and makes the context the n points that come first
-            along the first feature; a number fixes it.
+        context: n. "weighted" draws it from 0 … N - 1 with weight 1 / (N - n), which gives every context
+            length the same number of scored queries (Müller et al. 2022, released code); "uniform" gives each
+            length the same weight; "log_uniform" gives n a weight of 1 / (n + 1), as small contexts are where
+            posteriors change most from row to row; "prefix" draws it uniformly and makes the context the n
+            points that come first along the first feature; a number fixes it.
+        queries: at most this many queries per task, however many points are left: further queries of one task
+            say little that is new, and cost as much as the first. None keeps all.
         ordered: the context is what comes first along the first feature, also where its length is a number.
 
     Raises:
@@ -43,6 +45,7 @@ class Sizes:
         points: int | Sequence[int],
         features: int | Sequence[int] = 1,
         context: int | str = "weighted",
+        queries: int | None = None,
         ordered: bool = False,
     ) -> None:
         self.points = _range("points", points, 1)
@@ -55,7 +58,9 @@ class Sizes:
             raise ValueError(
                 f"context={context} leaves no query: it must be at least 0 and below points={self.points[0]}."
             )
-        self.context = context
+        if queries is not None and not (isinstance(queries, int) and queries >= 1):
+            raise ValueError(f"queries must be a whole number >= 1, or None for no limit; got {queries!r}.")
+        self.context, self.queries = context, queries
         self.ordered = ordered or context == "prefix"
 
     def draw(self, generator: Generator) -> Drawn:
@@ -70,7 +75,8 @@ class Sizes:
             n_context = int(torch.multinomial(weights, 1, generator=generator))
         else:
             n_context = _integer(0, n_points - 1, generator)
-        return Drawn(n_context, n_points - n_context, n_features)
+        n_query = n_points - n_context
+        return Drawn(n_context, min(n_query, self.queries or n_query), n_features)
 
 
 def _range(name: str, value: Any, minimum: int) -> tuple[int, int]:

@@ -23,9 +23,9 @@ from priorfit.priors.laws import Law
 class StudentTProcess(GaussianProcess):
     r"""Heavy-tailed sibling of the Gaussian process, with an exact posterior.
 
-    y | s ~ N(0, s K), s ~ InverseGamma(shape, rate), so that y is multivariate Student-t with 2 shape degrees of
-    freedom and scale matrix (rate / shape) K; K includes the noise. Given n targets the queries are Student-t
-    with 2 shape + n degrees of freedom, the Gaussian process's mean, and squared scale
+    y | s ~ N(0, s K), s ~ InverseGamma(shape, rate), so that y is multivariate Student-t with 2 shape degrees
+    of freedom and scale matrix (rate / shape) K; K includes the noise. Given n targets the queries are
+    Student-t with 2 shape + n degrees of freedom, the Gaussian process's mean, and squared scale
     v (2 rate + yᵀK⁻¹y) / (2 shape + n), v the Gaussian process's variance.
 
     Args:

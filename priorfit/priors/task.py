@@ -45,10 +45,10 @@ class Task:
 
 
 def _move(value: V, device: torch.device | str) -> V:
-    """Moves tensors, named tuples of them, and distributions (whose parameters are tensor attributes)."""
+    """Moves tensors, tuples of them, and distributions (whose parameters are tensor attributes)."""
     if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return value.to(device)  # type: ignore[return-value]
+    if isinstance(value, tuple):
         items = [_move(item, device) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)  # type: ignore[call-arg]
     if isinstance(value, Distribution):
