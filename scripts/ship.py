@@ -26,16 +26,12 @@ def find(run_or_file: Path) -> Path:
     found = sorted(run_or_file.rglob("*.safetensors"))
     if len(found) != 1:
         held = ", ".join(str(path.relative_to(run_or_file)) for path in found) or "none"
-        raise CheckpointError(
-            f"'{run_or_file}' must hold one checkpoint, or name the file. It holds: {held}."
-        )
+        raise CheckpointError(f"'{run_or_file}' must hold one checkpoint, or name the file. It holds: {held}.")
     return found[0]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_or_file", type=Path, help="a run's folder, or a .safetensors file")
     parser.add_argument("name", help="what priorfit.load will know it as")
     arguments = parser.parse_args()

@@ -1,0 +1,46 @@
+"""priorfit: Bayesian inference in one forward pass.
+
+Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNRegressor`).
+Whatever is asked for is imported when first used, so `import priorfit` itself takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from priorfit.hub import list_checkpoints, load
+    from priorfit.predictors import PFNRegressor
+
+    __version__: str
+
+__all__ = ["PFNRegressor", "__version__", "list_checkpoints", "load"]
+
+_HOMES = {"PFNRegressor": "priorfit.predictors", "list_checkpoints": "priorfit.hub", "load": "priorfit.hub"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name == "__version__":
+        value = _version()
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'priorfit' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """The installed version, or "unknown" in a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("priorfit")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,51 @@
+"""What a prediction may consist of, computed from predictive distributions.
+
+Letters: m queries, Q quantile levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from priorfit.distributions import BarDistribution
+from priorfit.registry import closest
+
+# What users ask for, and the distribution's property that it is.
+PROPERTIES = {"mean": "mean", "median": "median", "mode": "mode", "std": "stddev"}
+DECILES = tuple(level / 10 for level in range(1, 10))
+LEVELS_AT_ONCE = 16  # bounds the memory that quantiles take
+
+
+def statistic(output_type: str, quantiles: Sequence[float] | None) -> Callable[[BarDistribution], Tensor]:
+    """The function of distributions (m,) that `output_type` names; it returns (m,), or (m, Q) for quantiles.
+
+    Raises:
+        ValueError: an unknown name, levels that are not inside (0, 1), or levels where none are needed.
+    """
+    if output_type == "quantiles":
+        levels = _checked(DECILES if quantiles is None else quantiles)
+        return lambda bars: quantiles_of(bars, levels[:, None]).T
+    if output_type not in PROPERTIES:
+        known = closest(output_type, [*PROPERTIES, "quantiles"])
+        raise ValueError(f"Unknown output_type '{output_type}': {known}")
+    if quantiles is not None:
+        raise ValueError(f"Quantiles need output_type='quantiles', not '{output_type}'.")
+    return lambda bars: getattr(bars, PROPERTIES[output_type])
+
+
+def quantiles_of(bars: BarDistribution, levels: Tensor) -> Tensor:
+    """Quantiles (Q, m) of distributions (m,) at levels (Q, 1) or (Q, m)."""
+    expanded = levels.expand(-1, *bars.batch_shape).contiguous()
+    return torch.cat([bars.icdf(part) for part in expanded.split(LEVELS_AT_ONCE)])
+
+
+def _checked(quantiles: Sequence[float]) -> Tensor:
+    """Levels (Q,), float64."""
+    levels = np.asarray(quantiles, dtype=np.float64)
+    if levels.ndim != 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
+        raise ValueError(f"quantiles must be a list of levels above 0 and below 1, not {quantiles!r}.")
+    return torch.from_numpy(levels)
