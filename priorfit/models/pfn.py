@@ -6,7 +6,6 @@ Letters: B tasks, n context rows, m queries, F features, D width, K buckets, R r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -37,8 +36,6 @@ class PFN(Network):
         n_heads: attention heads; divides `width`.
         hidden: width of the feed-forward layers; 4 * width by default.
         n_registers: R, at least 1.
-        n_frequencies: sines and cosines per feature that x is embedded with, beside x itself.
-        max_frequency: the highest of them, in cycles per standard deviation of x; the lowest is 1/24 of it.
 
     Raises:
         ValueError: sizes that are not positive, or heads that do not divide the width.
@@ -49,7 +46,6 @@ class PFN(Network):
     y_loc: Tensor
     y_scale: Tensor
     borders: Tensor
-    frequencies: Tensor
 
     def __init__(
         self,
@@ -60,30 +56,25 @@ class PFN(Network):
         n_heads: int = 4,
         hidden: int | None = None,
         n_registers: int = 4,
-        n_frequencies: int = 8,
-        max_frequency: float = 3.0,
     ) -> None:
         super().__init__()
         hidden = 4 * width if hidden is None else hidden
-        sizes = (max_features, n_buckets - 1, width, n_layers, n_heads, hidden, n_registers, n_frequencies + 1)
-        if min(sizes) < 1 or width % n_heads or max_frequency <= 0:
+        sizes = (max_features, n_buckets - 1, width, n_layers, n_heads, hidden, n_registers)
+        if min(sizes) < 1 or width % n_heads:
             raise ValueError("Sizes must be positive, n_buckets at least 2, and width a multiple of n_heads.")
         self.max_features, self.n_registers = max_features, n_registers
-        waves = (1 + 2 * n_frequencies) * max_features
-        self.x_embedding = nn.Sequential(nn.Linear(waves, width), nn.GELU(), nn.Linear(width, width))
+        self.x_embedding = nn.Sequential(nn.Linear(max_features, width), nn.GELU(), nn.Linear(width, width))
         self.y_embedding = nn.Sequential(nn.Linear(1, width), nn.GELU(), nn.Linear(width, width))
         self.feature_count = nn.Embedding(max_features + 1, width)
         self.query_token = nn.Parameter(torch.zeros(width))
         self.registers = nn.Parameter(torch.randn(n_registers, width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width, n_heads, hidden) for _ in range(n_layers))
+        self.blocks = nn.ModuleList(Block(width, n_heads, hidden, 2 * max_features) for _ in range(n_layers))
         # Equal masses: the untrained network predicts the prior.
         last = zeroed(nn.Linear(hidden, n_buckets))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), last)
         for name in ("x", "y"):
             self.register_buffer(f"{name}_loc", torch.zeros(()))
             self.register_buffer(f"{name}_scale", torch.ones(()))
-        octaves = torch.linspace(0, 1, n_frequencies) * math.log(24)
-        self.register_buffer("frequencies", max_frequency / 24 * octaves.exp())
         self.register_buffer("borders", torch.linspace(-3, 3, n_buckets + 1))
 
     def fit_to_prior(self, observed: Sequence[tuple[Tensor, Tensor, Tensor]], hidden: Sequence[Tensor]) -> None:
@@ -100,10 +91,11 @@ class PFN(Network):
 
     def compute(self, x_context: Tensor, y_context: Tensor, x_query: Tensor) -> Tensor:
         """Logits (B, m, K) of the queries' buckets, given x_context (B, n, F), y_context (B, n), x_query (B, m, F)."""
-        tokens = torch.cat([self._context_tokens(x_context, y_context), self._query_tokens(x_query)], 1)
+        parts = self._context_tokens(x_context, y_context), self._query_tokens(x_query)
+        tokens, coordinates = (torch.cat(pair, 1) for pair in zip(*parts, strict=True))
         n_context = self.n_registers + x_context.shape[1]
         for block in self.blocks:
-            tokens, _ = block(tokens, n_context)
+            tokens, _ = block(tokens, coordinates, n_context)
         return self.head(tokens[:, n_context:]).float()
 
     def distribution(self, output: Tensor) -> BarDistribution:
@@ -117,9 +109,10 @@ class PFN(Network):
             ValueError: as `forward`.
         """
         self.check(x_context, y_context, x_context)
-        tokens, cache = self._context_tokens(x_context, y_context), []
+        cache = []
+        tokens, coordinates = self._context_tokens(x_context, y_context)
         for block in self.blocks:
-            tokens, keys_values = block(tokens, tokens.shape[1])
+            tokens, keys_values = block(tokens, coordinates, tokens.shape[1])
             cache.append(keys_values)
         return cache
 
@@ -134,25 +127,26 @@ class PFN(Network):
                 f"Expected x_query (B, m, F) for the context's {len(cache[0].keys)} tasks; got {tuple(x_query.shape)}."
             )
         self.check(x_query[:, :0], x_query[:, :0, 0], x_query)
-        tokens = self._query_tokens(x_query)
+        tokens, coordinates = self._query_tokens(x_query)
         for block, keys_values in zip(self.blocks, cache, strict=True):
-            tokens, _ = block(tokens, 0, keys_values)
+            tokens, _ = block(tokens, coordinates, 0, keys_values)
         return self.distribution(self.head(tokens).float())
 
-    def _x_tokens(self, x: Tensor) -> Tensor:
-        """Embeds inputs (B, rows, F) as (B, rows, D)."""
-        scaled = (x - self.x_loc) / self.x_scale
-        phases = 2 * math.pi * self.frequencies[:, None] * scaled[..., None, :]  # (B, rows, frequencies, F)
-        waves = torch.cat([scaled[..., None, :], phases.sin(), phases.cos()], -2)
-        padded = zero_padded(waves, self.max_features).flatten(-2)  # (B, rows, (1 + 2 frequencies) max_features)
-        return self.x_embedding(padded) + self.feature_count.weight[x.shape[-1]]
+    def _x_tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeds inputs (B, rows, F): tokens (B, rows, D) and coordinates x, x² (B, rows, 2 max_features)."""
+        scaled = zero_padded((x - self.x_loc) / self.x_scale, self.max_features)
+        tokens = self.x_embedding(scaled) + self.feature_count.weight[x.shape[-1]]
+        return tokens, torch.cat([scaled, scaled.square() / 3], -1)  # 3 brings squares to the size of x
 
-    def _query_tokens(self, x: Tensor) -> Tensor:
-        return self._x_tokens(x) + self.query_token
+    def _query_tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """One token per query, and its coordinates."""
+        tokens, coordinates = self._x_tokens(x)
+        return tokens + self.query_token, coordinates
 
-    def _context_tokens(self, x: Tensor, y: Tensor) -> Tensor:
-        """Registers, then one token per context row: (B, R + n, D)."""
-        scaled = (y - self.y_loc) / self.y_scale
-        rows = self._x_tokens(x) + self.y_embedding(scaled[..., None])
+    def _context_tokens(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Registers, then one token per context row, (B, R + n, D), and their coordinates, zero for registers."""
+        tokens, coordinates = self._x_tokens(x)
+        rows = tokens + self.y_embedding(((y - self.y_loc) / self.y_scale)[..., None])
         registers = self.registers.expand(x.shape[0], -1, -1).to(rows.dtype)
-        return torch.cat([registers, rows], 1)
+        padded = nn.functional.pad(coordinates, (0, 0, self.n_registers, 0))
+        return torch.cat([registers, rows], 1), padded

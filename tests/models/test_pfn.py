@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from priorfit.distributions import BarDistribution
 from priorfit.models import PFN
-from priorfit.models.attention import attend
+from priorfit.models.attention import ContextAttention, attend
 from priorfit.priors import GaussianProcess
 from tests.cases import SMALL, assert_same, perturbed, regression, seeded
 
@@ -46,7 +46,7 @@ def test_fitting_to_the_prior_sets_scales(fitted: PFN) -> None:
     assert fitted.x_loc.item() == pytest.approx(0.5, abs=0.02)
     assert fitted.x_scale.item() == pytest.approx(12**-0.5, abs=0.02)
     assert fitted.y_scale.item() == pytest.approx(3, rel=0.1)
-    assert {"x_loc", "x_scale", "y_loc", "y_scale", "borders", "frequencies"} <= set(fitted.state_dict())
+    assert {"x_loc", "x_scale", "y_loc", "y_scale", "borders"} <= set(fitted.state_dict())
 
 
 def test_inputs_and_targets_are_standardised_by_the_scales(fitted: PFN) -> None:
@@ -67,18 +67,6 @@ def test_padding_features_with_zeros_is_not_the_same_as_having_fewer(fitted: PFN
     assert (few - more).abs().max() > 1e-3
 
 
-def test_frequencies_reach_from_a_24th_to_the_maximum() -> None:
-    frequencies = PFN(**SMALL, n_frequencies=5, max_frequency=6.0).frequencies
-    assert frequencies[0].item() == pytest.approx(0.25)
-    assert frequencies[-1].item() == pytest.approx(6)
-    assert_same(frequencies[1:] / frequencies[:-1], torch.full((4,), 24**0.25), rtol=1e-5, atol=0)
-
-
-def test_no_frequencies_is_a_network_too() -> None:
-    network = perturbed(PFN(**SMALL, n_frequencies=0))
-    assert network(*regression()(seeded())).mean.isfinite().all()
-
-
 @pytest.mark.parametrize("gradients", [False, True])
 def test_attention_is_that_of_torch(gradients: bool) -> None:
     parts = [torch.randn(2, 3, rows, 5, generator=seeded(rows)) for rows in (7, 4, 4)]
@@ -88,9 +76,27 @@ def test_attention_is_that_of_torch(gradients: bool) -> None:
 
 def test_blocks_start_as_the_identity() -> None:
     network = PFN(**SMALL)
-    tokens = torch.randn(2, 6, 16, generator=seeded())
+    tokens, coordinates = torch.randn(2, 6, 16, generator=seeded()), torch.randn(2, 6, 6, generator=seeded())
     for block in network.blocks:
-        assert_same(block(tokens, 4)[0], tokens)
+        assert_same(block(tokens, coordinates, 4)[0], tokens)
+
+
+def test_attention_can_weigh_by_squared_distance() -> None:
+    """With 1, x and x² seen directly, a head's logits are -(x - x')² / 2, whatever the tokens carry."""
+    attention = ContextAttention(width=3, n_heads=1, n_coordinates=3)
+    x = torch.randn(1, 5, 1, generator=seeded())
+    coordinates = torch.cat([torch.ones_like(x), x, x.square()], -1)
+    size = 3**0.5  # undoes attention's own scale
+    with torch.no_grad():
+        attention.query.weight.zero_()
+        attention.key_value.weight.copy_(torch.cat([torch.zeros(3, 3), torch.eye(3)]))
+        attention.output.weight.copy_(torch.eye(3))
+        attention.query_coordinates.weight.copy_(torch.eye(3) * size)
+        attention.key_coordinates.weight.copy_(torch.tensor([[0.0, 0.0, -0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    tokens = torch.randn(1, 5, 3, generator=seeded(1))
+    cache = attention.keys_values(tokens[:, :4], coordinates[:, :4])
+    weights = (-(x - x[:, :4].mT).square() / 2).softmax(-1)
+    assert_same(attention(tokens, coordinates, cache), weights @ tokens[:, :4], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +108,6 @@ def test_blocks_start_as_the_identity() -> None:
         {"n_heads": 0},
         {"max_features": 0},
         {"n_registers": 0},
-        {"n_frequencies": -1},
-        {"max_frequency": 0.0},
         {"n_buckets": 1},
         {"hidden": -4},
     ],
@@ -139,7 +143,7 @@ def test_learns_a_posterior() -> None:
     torch.manual_seed(0)
     prior = GaussianProcess({"points": 12, "context": 6}, lengthscale=5.0, noise=0.01)
     tasks = [prior.sample(32, generator=seeded(seed)) for seed in range(60)]
-    network = PFN(n_buckets=30, width=32, n_layers=2, n_heads=2, n_frequencies=2)
+    network = PFN(n_buckets=30, width=32, n_layers=2, n_heads=2)
     network.fit_to_prior([task.observed for task in tasks], [task.hidden for task in tasks])
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses = []
