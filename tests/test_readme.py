@@ -1,0 +1,52 @@
+"""What the README tells people to write works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.commands import ROOT, TINY, environment
+
+README = (ROOT / "README.md").read_text()
+SHIPPED = ROOT / "checkpoints" / "gp-regression.safetensors"
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.skipif(not SHIPPED.exists(), reason="the network gp-regression is not in this checkout")
+def test_the_prediction_example_runs() -> None:
+    (example,) = [block for block in blocks("python") if "PFNRegressor" in block]
+    names: dict = {}
+    exec(example, names)
+    assert names["mean"].shape == names["y_test"].shape
+    assert np.all(names["low"] < names["high"])
+    assert names["draws"].shape == (100, len(names["y_test"]))
+
+
+def test_a_prior_of_ones_own_trains_as_described(tmp_path: Path) -> None:
+    (source,) = [block for block in blocks("python") if block.startswith("# my_priors.py")]
+    (config,) = blocks("yaml")
+    (tmp_path / "my_priors.py").write_text(source)
+    (tmp_path / "my_configs" / "prior").mkdir(parents=True)
+    (tmp_path / "my_configs" / "prior" / "random_lines.yaml").write_text(config)
+    command = [sys.executable, str(ROOT / "train.py"), "--config-dir", "my_configs", "prior=random_lines", "name=lines"]
+    run = subprocess.run(
+        [*command, *TINY, "trainer.max_steps=2"],
+        cwd=tmp_path,
+        env={**environment(), "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "runs" / "lines" / "checkpoint.safetensors").exists()
+    assert "val/loss" in run.stdout + run.stderr
