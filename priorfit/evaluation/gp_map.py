@@ -19,10 +19,7 @@ from priorfit.priors import GaussianProcess, Task
 from priorfit.priors.gaussian_process import Hyperparameters, condition
 from priorfit.priors.laws import Law
 
-SMALLEST, LARGEST = (
-    1e-6,
-    1e6,
-)  # no hyperparameter is looked for outside; densities of some laws rise without bound
+SMALLEST, LARGEST = 1e-6, 1e6  # no hyperparameter is looked for outside; densities of some laws have no bound
 START_SEED = 20_220_520  # fits are deterministic
 CANDIDATES = 16  # draws that each starting point is the best of
 

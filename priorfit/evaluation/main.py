@@ -34,7 +34,7 @@ def evaluate(config: DictConfig) -> float:
         )
     options = plain_config(config)
     settings = Settings(**{key: options[key] for key in SETTINGS})
-    target = check_storable(config.checkpoint, settings) if config.store else None
+    target = check_storable(config.checkpoint) if config.store else None
     report = evaluate_checkpoint(config.checkpoint, **vars(settings))
     folder = Path(config.output)
     write_report(report, folder, write_figures(report, folder))

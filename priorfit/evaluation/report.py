@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,22 +98,33 @@ def evaluate_checkpoint(checkpoint: Checkpoint | AnyPath, *, progress: bool = Tr
     return Report(name, checkpoint, prior, settings, rows, scores, time.perf_counter() - started)
 
 
-def check_storable(checkpoint: AnyPath, settings: Settings) -> Path:
+def check_storable(checkpoint: AnyPath) -> Path:
     """The file that `store` would write to; called before measuring.
 
     Raises:
-        CheckpointError: not a file of one's own, or not a measurement on the checkpoint's own prior.
+        CheckpointError: not a file of one's own.
     """
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise CheckpointError(f"store=true writes into a checkpoint's file, and '{path}' is a name, not a file.")
-    if settings.prior:
-        raise CheckpointError("store=true records how a network does on its own prior: leave out the changes of it.")
     return path
 
 
 def store(report: Report, path: Path) -> None:
-    """Writes the metrics into the checkpoint's file, as `metrics["evaluation"]`; the weights stay."""
+    """Writes the metrics into the checkpoint's file as `metrics["evaluation"]`; the weights stay.
+
+    A measurement on a changed prior is kept beside it, under a name such as "evaluation, sizes.features=5".
+    """
     document = report.document()
     kept = ("settings", "reference", "sizes", "provenance")
-    update_metrics(path, {"evaluation": {key: document[key] for key in kept}})
+    key = ", ".join(["evaluation", *flattened(report.settings.prior)])
+    update_metrics(path, {key: {name: document[name] for name in kept}})
+
+
+def flattened(changes: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Nested changes as "a.b=value", one after the other."""
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={value}"

@@ -128,8 +128,10 @@ def test_metrics_are_stored_in_the_checkpoint_on_request_only(tmp_path: Path) ->
     stored = checkpoints.read(path).metadata["metrics"]["evaluation"]
     assert stored["sizes"] == document["sizes"]
     assert stored["settings"]["tasks"] == 6
-    with pytest.raises(checkpoints.CheckpointError, match="its own prior"):
-        measure(tmp_path, f"checkpoint={path}", "store=true", "+prior.noise=1.0")
+    shifted = measure(tmp_path, f"checkpoint={path}", "store=true", "+prior.noise=1.0", "+prior.sizes.features=1")
+    metrics = checkpoints.read(path).metadata["metrics"]
+    assert metrics["evaluation"] == stored
+    assert metrics["evaluation, noise=1.0, sizes.features=1"]["sizes"] == shifted["sizes"]
     with pytest.raises(checkpoints.CheckpointError, match="is a name, not a file"):
         measure(tmp_path, "checkpoint=a-name", "store=true")
 
