@@ -17,7 +17,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 quickstart: .venv/train.stamp ## train a small network, measure it, draw it, predict with it
-	$(BIN)/python train.py experiment=quickstart
+	$(BIN)/python train.py experiment=quickstart resume=true
 	$(BIN)/python evaluate.py checkpoint=runs/quickstart/checkpoint.safetensors
 	$(BIN)/python scripts/predict_diabetes.py
 
