@@ -181,7 +181,7 @@ def test_matrices_of_a_network_are_found() -> None:
     others, matrices = (group["params"] for group in optimizer.param_groups)
     expected = [p for name, p in network.named_parameters() if name.startswith("blocks.") and p.ndim == 2]
     assert [id(p) for p in matrices] == [id(p) for p in expected]
-    assert len(matrices) == 2 * 5
+    assert len(matrices) == 2 * 7
     assert len(matrices) + len(others) == len(list(network.parameters()))
     assert [group["lr"] for group in optimizer.param_groups] == [1.0, 2.0]
 
