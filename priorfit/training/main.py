@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from priorfit import checkpoints
 from priorfit.models import Network
@@ -135,6 +135,14 @@ def export(
     measured = {"validation": metrics}
     checkpoints.save(path, module.network, prior, training=summary, metrics=measured, description=description)
     log.info("Wrote %s", path)
+
+
+def run_name(experiment: str | None, prior: str) -> str:
+    """What a run is called unless it is given a name: its experiment's name, or without one its prior's."""
+    return experiment or prior
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://priorfit.configs", config_name="train")
