@@ -247,6 +247,8 @@ def test_a_cache_that_is_no_folder(server: Server, tmp_path: Path, monkeypatch: 
 def start(home: Path) -> subprocess.Popen[str]:
     """Another process that locates "toy" and prints where it is and whether it is sound."""
     code = (
+        "import signal\n"  # a suite that runs in the background of a shell passes on that Ctrl-C is ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from priorfit import checkpoint_file, hub, manifest\n"
         f"hub.folder = manifest.folder = lambda: Path({str(home)!r})\n"
