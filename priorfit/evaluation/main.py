@@ -13,7 +13,7 @@ from priorfit.evaluation.figures import write_figures
 from priorfit.evaluation.report import check_storable, evaluate_checkpoint, store
 from priorfit.evaluation.settings import Settings
 from priorfit.evaluation.writers import conclusion, table, write_report
-from priorfit.training.instantiate import plain_config, suggestions
+from priorfit.training.instantiate import plain_config, run_with_hints
 
 SETTINGS = tuple(Settings.__dataclass_fields__)
 
@@ -67,13 +67,7 @@ def _main(config: DictConfig) -> float:
 
 def main() -> None:
     """Entry point; after a failure over a configuration's names it adds the nearest valid ones."""
-    try:
-        _main()
-    except SystemExit as stop:
-        hints = suggestions(sys.argv[1:]) if stop.code else []
-        if hints:
-            print("\n".join(hints), file=sys.stderr)
-        raise
+    run_with_hints(_main)
 
 
 if __name__ == "__main__":

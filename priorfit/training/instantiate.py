@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from importlib import resources
 from typing import Any
 
@@ -40,6 +41,17 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def run_with_hints(command: Callable[[], Any]) -> None:
+    """Runs a Hydra entry point; after a failure it prints the nearest valid names of unknown options."""
+    try:
+        command()
+    except SystemExit as stop:
+        hints = suggestions(sys.argv[1:]) if stop.code else []
+        if hints:
+            print("\n".join(hints), file=sys.stderr)
+        raise
 
 
 def suggestions(arguments: Iterable[str]) -> list[str]:

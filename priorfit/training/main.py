@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from priorfit import checkpoints
 from priorfit.models import Network
 from priorfit.priors import Prior
 from priorfit.training.callbacks import StepProgressBar
-from priorfit.training.instantiate import instantiate, plain_config, suggestions
+from priorfit.training.instantiate import instantiate, plain_config, run_with_hints
 from priorfit.training.module import Amortized
 from priorfit.training.task_data import TaskData
 from priorfit.training.task_stream import PREPARATION, task_generator
@@ -38,7 +37,8 @@ def train(config: DictConfig) -> float | None:
     seed_everything(config.seed)
     prior: Prior = instantiate(config.prior)
     network: Network = instantiate(config.model)
-    prepare(network, prior, config.seed, config.preparation_tasks)
+    if resume is None:  # otherwise the resume point holds what this would set
+        prepare(network, prior, config.seed, config.preparation_tasks)
     module = Amortized(
         network,
         instantiate(config.optimizer),
@@ -152,12 +152,7 @@ def _main(config: DictConfig) -> float | None:
 
 def main() -> None:
     """Entry point; after a failure over a configuration's names it adds the nearest valid ones."""
-    try:
-        _main()
-    except SystemExit as stop:
-        if stop.code:
-            print("\n".join(suggestions(sys.argv[1:])), file=sys.stderr)
-        raise
+    run_with_hints(_main)
 
 
 if __name__ == "__main__":
