@@ -70,6 +70,19 @@ def regression(n: int = 5, m: int = 4, n_features: int = 2, batch: int = 3) -> C
     return observe
 
 
+def curves(n: int = 6, m: int = 4, batch: int = 3) -> Callable[[Generator], Observed]:
+    """What a network for curves observes: steps and values (B, n), query_steps and visible (B, m)."""
+
+    def observe(generator: Generator) -> Observed:
+        gaps, values = torch.rand(2, batch, n, generator=generator)
+        steps = (1 + 4 * gaps).floor().cumsum(1)  # some are left out, others in each curve
+        visible = torch.randint(n + 1, (batch, m), generator=generator)
+        ahead = 1 + 3 * torch.rand(batch, m, generator=generator)
+        return steps, values, torch.nn.functional.pad(steps, (1, 0)).gather(1, visible) + ahead, visible
+
+    return observe
+
+
 def uneven_bars() -> BarDistribution:
     """Uneven borders and masses, moved and scaled differently in each of its batch, float64."""
     generator = seeded(7)
@@ -88,6 +101,14 @@ DRAWN = {
     "inputs": "normal",
 }
 SIZES = {"points": [6, 9], "features": [1, 3]}
+UNRULY = {
+    "increasing": False,
+    "noise_trend": 0.3,
+    "late_start": 0.5,
+    "divergence": 0.5,
+    "narrowing": 0.5,
+    "thinning": 0.5,
+}
 
 PRIORS = [
     PriorCase("gaussian_process", "gaussian_process", {"sizes": SIZES}),
@@ -95,13 +116,18 @@ PRIORS = [
     PriorCase("gaussian_process-prefix", "gaussian_process", {"sizes": {**SIZES, "context": "prefix"}}),
     PriorCase("student_t_process", "student_t_process", {"sizes": SIZES, "shape": 2.5, "rate": 1.5}),
     PriorCase("student_t_process-drawn", "student_t_process", {"sizes": SIZES, **DRAWN}),
+    PriorCase("learning_curve", "learning_curve", {"length": 12, "queries": 5}),
+    PriorCase("learning_curve-unruly", "learning_curve", {"length": 9, "weights": "dirichlet", **UNRULY}),
+    PriorCase("learning_curve-prefix", "learning_curve", {"length": 12, "context": 4, "queries": 5}),
 ]
 REGRESSION_PRIORS = [case for case in PRIORS if issubclass(priors.classes[case.name], RegressionPrior)]
 
 SMALL = {"max_features": 3, "n_buckets": 20, "width": 16, "n_layers": 2, "n_heads": 2}
+SMALL_CURVES = {"length": 30, "n_basis": 5, "n_levels": 4, "n_buckets": 20, "width": 16, "n_layers": 2}
 
 NETWORKS = [
     NetworkCase("pfn", "pfn", regression(), SMALL),
+    NetworkCase("curve_pfn", "curve_pfn", curves(), SMALL_CURVES),
 ]
 REGRESSION_NETWORKS = [case for case in NETWORKS if hasattr(networks.classes[case.name], "decode")]
 

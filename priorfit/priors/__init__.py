@@ -5,7 +5,8 @@ if __name__ != "priorfit.priors":
 
 from priorfit.priors.base import Prior, priors
 from priorfit.priors.gaussian_process import GaussianProcess
+from priorfit.priors.learning_curve import LearningCurve
 from priorfit.priors.student_t_process import StudentTProcess
-from priorfit.priors.task import Regression, Task
+from priorfit.priors.task import Curves, Regression, Task
 
-__all__ = ["GaussianProcess", "Prior", "Regression", "StudentTProcess", "Task", "priors"]
+__all__ = ["Curves", "GaussianProcess", "LearningCurve", "Prior", "Regression", "StudentTProcess", "Task", "priors"]

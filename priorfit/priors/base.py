@@ -34,6 +34,14 @@ class Prior(Registered, ABC):
     def with_context(self, n_context: int, n_query: int) -> Self:
         """This prior with every task fixed to `n_context` observed and `n_query` hidden items."""
 
+    def context_sizes(self) -> list[int]:
+        """The context sizes at which an evaluation measures unless it is told others.
+
+        Raises:
+            ValueError: the prior does not tell.
+        """
+        raise ValueError(f"The prior '{self.registered_name}' does not tell its sizes: set context_sizes=[…].")
+
     def posterior(self, task: Task) -> Distribution:
         """The reference posterior of `task.hidden` given `task.observed`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from priorfit.priors.sizes import Sizes
 from priorfit.registry import closest
 
 INPUTS = ("uniform", "normal")
+LARGEST_SAMPLED = 50  # of the default context sizes where the reference is sampled: its cost grows as n³
 
 
 class RegressionPrior(Prior):
@@ -44,6 +46,16 @@ class RegressionPrior(Prior):
         """This prior with every task fixed to `n_context` context rows and `n_query` queries."""
         sizes = {"points": n_context + n_query, "context": n_context, "queries": None}
         return self.with_sizes(**sizes, ordered=self.sizes.ordered)
+
+    def context_sizes(self) -> list[int]:
+        """0, 1, 2, 5, 10, 20, 50, … below the largest task, or the one fixed context size."""
+        if isinstance(self.sizes.context, int):
+            return [self.sizes.context]
+        largest = self.sizes.points[1] - 1
+        if self.reference not in ("exact", None):
+            largest = min(largest, LARGEST_SAMPLED)
+        steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
+        return [0, *itertools.takewhile(lambda n: n <= largest, steps)]
 
     def draw_inputs(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
         """Inputs of the given shape (B, N, F), float32."""

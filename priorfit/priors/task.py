@@ -21,6 +21,20 @@ class Regression(NamedTuple):
     x_query: Tensor  # (B, m, F)
 
 
+class Curves(NamedTuple):
+    """The observed part of learning curves: B curves, n observed steps, m queries.
+
+    A query is predicted from the first `visible` of the observed steps, so that one curve can be asked about from
+    each of its prefixes, and curves of a batch may end at different steps: what stands in `steps` and `values`
+    past every query's `visible` is never looked at.
+    """
+
+    steps: Tensor  # (B, n), 1, 2, … or any that increase along each curve
+    values: Tensor  # (B, n)
+    query_steps: Tensor  # (B, m)
+    visible: Tensor  # (B, m), int64
+
+
 @dataclass(frozen=True, eq=False)  # tensors do not compare to one truth value
 class Task:
     """A batch of B synthetic tasks.
