@@ -4,6 +4,7 @@ if __name__ != "priorfit.models":
     raise ImportError("Import 'priorfit.models', not 'models': the link at the root is for reading only.")
 
 from priorfit.models.base import Network, networks
+from priorfit.models.curve_pfn import CurvePFN
 from priorfit.models.pfn import PFN
 
-__all__ = ["PFN", "Network", "networks"]
+__all__ = ["PFN", "CurvePFN", "Network", "networks"]

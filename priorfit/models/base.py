@@ -18,7 +18,12 @@ class Network(Registered, nn.Module, ABC):
     `network(*observed)` returns a batched `torch.distributions.Distribution`. It never sees a prior. Its
     tensor-to-tensor part is `compute`; `distribution` turns what that returns into the distribution.
     Constructor arguments are plain numbers, strings, lists and dictionaries: a checkpoint records them.
+
+    Attributes:
+        preparation_queries: hidden items per task that `fit_to_prior` asks for.
     """
+
+    preparation_queries: int = 8
 
     def forward(self, *observed: Tensor) -> Distribution:
         """The distribution of the hidden part given the observed part.
@@ -40,12 +45,15 @@ class Network(Registered, nn.Module, ABC):
     def distribution(self, output: Any) -> Distribution:
         """The distribution that an output of `compute` stands for."""
 
-    def fit_to_prior(self, observed: Sequence[Any], hidden: Sequence[Tensor]) -> None:
+    def fit_to_prior(
+        self, observed: Sequence[Any], hidden: Sequence[Tensor], laws: Sequence[Distribution | None]
+    ) -> None:
         """Sets buffers (scales of the inputs, bucket borders) from prior draws, once, before training.
 
         Args:
-            observed: the observed parts of several batches of tasks.
+            observed: the observed parts of several batches of tasks without context, with `preparation_queries` each.
             hidden: their hidden parts.
+            laws: the laws of the hidden parts, where the prior knows them.
         """
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from priorfit.distributions import BarDistribution
 from priorfit.distributions.bar import quantile_borders
@@ -77,7 +78,12 @@ class PFN(Network):
             self.register_buffer(f"{name}_scale", torch.ones(()))
         self.register_buffer("borders", torch.linspace(-3, 3, n_buckets + 1))
 
-    def fit_to_prior(self, observed: Sequence[tuple[Tensor, Tensor, Tensor]], hidden: Sequence[Tensor]) -> None:
+    def fit_to_prior(
+        self,
+        observed: Sequence[tuple[Tensor, Tensor, Tensor]],
+        hidden: Sequence[Tensor],
+        laws: Sequence[Distribution | None] = (),
+    ) -> None:
         """Sets the scales of x and y and the borders, equal-mass quantiles of the targets."""
         x = torch.cat([part.flatten() for x_context, _, x_query in observed for part in (x_context, x_query)])
         y = torch.cat([target.flatten() for target in hidden])

@@ -82,11 +82,12 @@ def find_resume(resume: bool | str, folder: Path) -> str | None:
 
 
 def prepare(network: Network, prior: Prior, seed: int, n_tasks: int) -> None:
-    """Lets the network set its scales and borders from prior draws: many tasks with a few queries each."""
-    small, batches = prior.with_context(0, 8), -(-n_tasks // 500)
+    """Lets the network set its scales and borders from prior draws: many tasks without context."""
+    small, batches = prior.with_context(0, network.preparation_queries), -(-n_tasks // 500)
     generators = [task_generator(seed, PREPARATION, index=index) for index in range(batches)]
     tasks = [small.sample(500, generator=generator) for generator in generators]
-    network.fit_to_prior([task.observed for task in tasks], [task.hidden for task in tasks])
+    parts = ([getattr(task, name) for task in tasks] for name in ("observed", "hidden", "law"))
+    network.fit_to_prior(*parts)
 
 
 def build_trainer(config: DictConfig, folder: Path) -> Trainer:

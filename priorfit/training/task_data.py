@@ -15,7 +15,10 @@ from priorfit.training.task_stream import VALIDATION, TaskStream, task_generator
 
 
 class ValidationBatch(NamedTuple):
-    """Tasks of one context size, with the reference's log density of their hidden part where there is one."""
+    """Tasks of one context size, with the log density of their hidden part under the truth that there is.
+
+    That is the prior's reference or, without one, the hidden part's law given the task's own latents: an oracle.
+    """
 
     n_context: int
     task: Task
@@ -59,9 +62,9 @@ class TaskData(LightningDataModule):
         prior = self.prior.with_context(n_context, self.validation["queries"])
         generator = task_generator(self.seed, VALIDATION, index=n_context)
         task = prior.sample(self.validation["tasks"], generator=generator)
-        if prior.reference is None:
-            return ValidationBatch(n_context, task, None)
-        return ValidationBatch(n_context, task, prior.posterior(task).log_prob(task.hidden).float())
+        truth = task.law if prior.reference is None else prior.posterior(task)
+        reference = None if truth is None else truth.log_prob(task.hidden).float()
+        return ValidationBatch(n_context, task, reference)
 
     def state_dict(self) -> dict[str, int]:
         """The index of the next training batch: a checkpoint is only written between optimiser steps."""
