@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from priorfit.evaluation.curve_figure import curve_figure
 from priorfit.evaluation.metrics import Estimate, Row
 from priorfit.evaluation.posterior_figure import posterior_figure
 from priorfit.evaluation.report import Report
@@ -18,7 +19,7 @@ from priorfit.files import replacing
 
 def write_figures(report: Report, folder: Path) -> list[str]:
     """Writes every figure that the report has data for; returns the files' names."""
-    figures = {"gap.png": gap_figure(report), "posterior.png": posterior_figure(report)}
+    figures = {"gap.png": gap_figure(report), "posterior.png": posterior_figure(report) or curve_figure(report)}
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
         with replacing(folder / name) as temporary:
@@ -29,11 +30,11 @@ def write_figures(report: Report, folder: Path) -> list[str]:
 def gap_figure(report: Report) -> Figure:
     """Gap by context size (where there is a reference) and NLL beside the reference's; bars are ±2 s.e."""
     rows = report.rows
-    with_gap = report.prior.reference is not None
+    with_gap = report.reference is not None
     figure = Figure(figsize=(9.6 if with_gap else 5.2, 3.8), layout="constrained")
     axes = figure.subplots(1, 2 if with_gap else 1, squeeze=False)[0]
     if with_gap:
-        _draw_gap(axes[0], rows, str(report.prior.reference))
+        _draw_gap(axes[0], rows, "an oracle" if report.reference == "oracle" else f"the posterior ({report.reference})")
     _draw_nll(axes[-1], rows)
     for axis in axes:
         axis.set_xticks(range(len(rows)), [str(row.n_context) for row in rows])
@@ -48,7 +49,7 @@ def _draw_gap(axis: Axes, rows: Sequence[Row], reference: str) -> None:
     _bars(axis, [row.gap for row in rows], color=NETWORK, fmt="o-", label="mean ± 2 s.e.")
     medians = [np.nan if row.median_gap is None else row.median_gap for row in rows]
     axis.plot(range(len(rows)), medians, "_", color=NETWORK, ms=12, mew=1.5, alpha=0.6, label="median task")
-    axis.set_title(f"Gap to the posterior ({reference})")
+    axis.set_title(f"Gap to {reference}")
     axis.set_ylabel("nats per hidden value")
     axis.legend(frameon=False)
 

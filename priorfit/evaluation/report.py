@@ -15,7 +15,7 @@ from priorfit.checkpoint_file import plain
 from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError, update_metrics
 from priorfit.evaluation.metrics import Row, summarize
 from priorfit.evaluation.scoring import Scores, score
-from priorfit.evaluation.settings import Settings, changed_prior, default_context_sizes
+from priorfit.evaluation.settings import Settings, changed_prior
 from priorfit.priors import Prior
 from priorfit.provenance import provenance
 
@@ -45,6 +45,12 @@ class Report:
     seconds: float
 
     @property
+    def reference(self) -> str | None:
+        """How the truth was known that the gap is measured to: as the prior says, or by an "oracle"; None without."""
+        known = all(one.reference is not None for one in self.scores)
+        return self.prior.reference or ("oracle" if known else None)
+
+    @property
     def worst(self) -> Row | None:
         """The row of the largest gap among those whose reference can be trusted, or None without any."""
         trusted = [row for row in self.rows if row.trusted]
@@ -58,7 +64,7 @@ class Report:
             "checkpoint": {"name": self.name, **metadata},
             "settings": asdict(self.settings),
             "prior": {"name": self.prior.registered_name, "arguments": plain(self.prior.arguments)},
-            "reference": self.prior.reference,
+            "reference": self.reference,
             "sizes": plain([asdict(row) for row in self.rows]),
             "seconds": round(self.seconds, 1),
             "provenance": provenance(),
@@ -86,7 +92,7 @@ def evaluate_checkpoint(checkpoint: Checkpoint | AnyPath, *, progress: bool = Tr
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else hub.load(checkpoint)
     prior = changed_prior(checkpoint, settings.prior)
     if settings.context_sizes is None:
-        settings = replace(settings, context_sizes=default_context_sizes(prior))
+        settings = replace(settings, context_sizes=prior.context_sizes())
     sizes = list(settings.context_sizes or ())
     network = checkpoint.network.to(settings.device).eval()
     started, scores = time.perf_counter(), []

@@ -28,7 +28,8 @@ class Scores:
     Attributes:
         n_context: the context size.
         log_prob: log density of the hidden values under the network, (T, S), in nats.
-        reference: the same under the prior's reference posterior, (T, S), or None where it has none.
+        reference: the same under the truth that is known: the prior's reference posterior or, where it has none,
+            the hidden part's law given each task's own latents, an oracle; (T, S), or None where there is neither.
         pit: the network's cdf at the hidden values (probability integral transform), (T, S), or None where
             its distribution has no cdf.
         effective_sample_size: of a reference by importance sampling, (T,), else None.
@@ -81,7 +82,7 @@ def score_batch(network: Network, prior: Prior, task: Task) -> tuple[Array | Non
     predicted = network(*task.observed)
     log_prob, pit = _rows(predicted.log_prob(task.hidden)), _cdf(predicted, task.hidden)
     if prior.reference is None:
-        return log_prob, None, pit, None
+        return log_prob, None if task.law is None else _rows(task.law.log_prob(task.hidden)), pit, None
     reference = prior.posterior(task)
     sampled = prior.reference == "importance sampling"
     size = effective_sample_size(reference).cpu().numpy() if sampled else None

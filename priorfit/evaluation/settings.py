@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +11,13 @@ import torch
 from priorfit.checkpoints import Checkpoint
 from priorfit.priors import Prior, priors
 
-LARGEST_SAMPLED = 50  # default limit of the context where the reference is sampled: its cost grows as n³
-
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of one evaluation.
 
     Attributes:
-        context_sizes: numbers of observed items; None for `default_context_sizes` of the prior.
+        context_sizes: numbers of observed items; None for the prior's own `context_sizes`.
         tasks: tasks per context size, at least 2.
         queries: hidden items per task.
         batch_size: tasks per forward pass. Where a prior draws its sizes, each batch draws them once.
@@ -52,24 +49,6 @@ class Settings:
             raise ValueError(f"context_sizes must be whole numbers >= 0, at least one of them: {sizes!r}.")
         if self.device == "auto":
             object.__setattr__(self, "device", "cuda" if torch.cuda.is_available() else "cpu")
-
-
-def default_context_sizes(prior: Prior) -> list[int]:
-    """0, 1, 2, 5, 10, 20, 50, … below the largest task that the prior draws, or its one fixed context size.
-
-    Raises:
-        ValueError: the prior does not tell its sizes.
-    """
-    sizes = getattr(prior, "sizes", None)
-    if sizes is None:
-        raise ValueError(f"The prior '{prior.registered_name}' does not tell its sizes: set context_sizes=[…].")
-    if isinstance(sizes.context, int):
-        return [sizes.context]
-    largest = sizes.points[1] - 1
-    if prior.reference not in ("exact", None):
-        largest = min(largest, LARGEST_SAMPLED)
-    steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
-    return [0, *itertools.takewhile(lambda n: n <= largest, steps)]
 
 
 def changed_prior(checkpoint: Checkpoint, changes: Mapping[str, Any]) -> Prior:

@@ -75,9 +75,14 @@ def notes(report: Report) -> list[str]:
         f"{settings.seed}; ± is one standard error, from the spread between independent tasks.",
         "NLL: mean negative log density of the hidden values, in nats.",
     ]
-    if report.prior.reference is not None:
+    if report.reference == "oracle":
         lines.append(
-            f"Reference: the prior's own posterior ({report.prior.reference}). Gap: NLL minus reference "
+            "Reference: an oracle that knows each task's own latents. Gap: NLL minus reference NLL on the same values; "
+            "what no data can tell is part of it, so that a perfect network has one too."
+        )
+    elif report.reference is not None:
+        lines.append(
+            f"Reference: the prior's own posterior ({report.reference}). Gap: NLL minus reference "
             "NLL on the same values: the KL divergence from the reference, and 0 for a perfect network."
         )
     if any(row.coverage for row in rows):
@@ -96,8 +101,7 @@ def conclusion(report: Report) -> str:
     if row is None:
         row = max(report.rows, key=lambda row: row.nll.mean)
         return f"Largest NLL: {with_error(row.nll)} nats at n = {row.n_context} (no trusted reference)."
-    kind = report.prior.reference
-    return f"Largest gap: {with_error(row.gap)} nats at n = {row.n_context} ({kind} reference)."
+    return f"Largest gap: {with_error(row.gap)} nats at n = {row.n_context} ({report.reference} reference)."
 
 
 def markdown(report: Report, figures: Sequence[str]) -> str:

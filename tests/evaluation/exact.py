@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.distributions import Normal
 
 from priorfit.checkpoints import Checkpoint
@@ -51,9 +51,13 @@ class DensityOnly(Network):
 
 @priors.register("without_reference")
 class WithoutReference(GaussianProcess):
-    """A Gaussian process that does not tell its posterior."""
+    """A Gaussian process that tells neither its posterior nor the law of what it hides."""
 
     reference = None  # type: ignore[assignment]
+
+    def sample(self, batch_size: int, *, generator: Generator) -> Task:
+        task = super().sample(batch_size, generator=generator)
+        return Task(task.observed, task.hidden)
 
 
 def gentle(**changes: object) -> GaussianProcess:

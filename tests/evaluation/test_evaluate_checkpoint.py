@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from priorfit.checkpoints import Checkpoint
 from priorfit.evaluation import Report, evaluate_checkpoint
-from priorfit.evaluation.settings import Settings, changed_prior, default_context_sizes, merge
+from priorfit.evaluation.settings import Settings, changed_prior, merge
 from priorfit.evaluation.writers import conclusion, markdown, table
 from priorfit.models import PFN
 from priorfit.priors import StudentTProcess
@@ -134,11 +134,11 @@ def test_changes_are_merged_key_by_key_but_laws_are_replaced(changes: dict, merg
 
 
 def test_default_context_sizes_stay_inside_the_prior() -> None:
-    assert default_context_sizes(gentle()) == [0, 1, 2, 5, 10, 20, 50]
-    assert default_context_sizes(gentle(sizes={"points": [30, 101]})) == [0, 1, 2, 5, 10, 20, 50, 100]
-    assert default_context_sizes(gentle(sizes={"points": 100}).with_context(7, 3)) == [7]
+    assert gentle().context_sizes() == [0, 1, 2, 5, 10, 20, 50]
+    assert gentle(sizes={"points": [30, 101]}).context_sizes() == [0, 1, 2, 5, 10, 20, 50, 100]
+    assert gentle(sizes={"points": 100}).with_context(7, 3).context_sizes() == [7]
     sampled = gentle(sizes={"points": 1000}, noise={"law": "uniform", "low": 0.1, "high": 0.2})
-    assert default_context_sizes(sampled)[-1] == 50
+    assert sampled.context_sizes()[-1] == 50
 
 
 @pytest.mark.parametrize(
