@@ -1,6 +1,7 @@
 """priorfit: Bayesian inference in one forward pass.
 
-Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNRegressor`).
+Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNRegressor` for
+tables; `LearningCurveExtrapolator` and `EarlyStopper` for learning curves, whose losses a `CurveNormalizer` maps).
 Whatever is asked for is imported when first used, so `import priorfit` itself takes no time.
 """
 
@@ -11,13 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from priorfit.hub import list_checkpoints, load
-    from priorfit.predictors import PFNRegressor
+    from priorfit.predictors import CurveNormalizer, EarlyStopper, LearningCurveExtrapolator, PFNRegressor
 
     __version__: str
 
-__all__ = ["PFNRegressor", "__version__", "list_checkpoints", "load"]
+__all__ = [
+    "CurveNormalizer",
+    "EarlyStopper",
+    "LearningCurveExtrapolator",
+    "PFNRegressor",
+    "__version__",
+    "list_checkpoints",
+    "load",
+]
 
-_HOMES = {"PFNRegressor": "priorfit.predictors", "list_checkpoints": "priorfit.hub", "load": "priorfit.hub"}
+_HOMES = {
+    "CurveNormalizer": "priorfit.predictors",
+    "EarlyStopper": "priorfit.predictors",
+    "LearningCurveExtrapolator": "priorfit.predictors",
+    "PFNRegressor": "priorfit.predictors",
+    "list_checkpoints": "priorfit.hub",
+    "load": "priorfit.hub",
+}
 
 
 def __getattr__(name: str) -> Any:

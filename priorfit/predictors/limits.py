@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, NamedTuple
 
 HARD_FACTOR = 16  # times the rows of the longest training tasks: no sensible answer is expected beyond
@@ -58,3 +60,37 @@ def _warn_beyond(what: str, number: int, trained: int | None) -> None:
             UserWarning,
             stacklevel=4,  # the line that calls fit
         )
+
+
+def check_horizon(what: str, last: float, horizon: float, ignore_horizon: bool) -> None:
+    """Refuses steps of learning curves beyond those that the network was trained on, or warns of them.
+
+    Args:
+        what: where the steps come from.
+        last: the largest of them.
+        horizon: the largest that the network was trained on.
+        ignore_horizon: whether to warn only.
+
+    Raises:
+        ValueError: `last` is beyond the horizon.
+    """
+    if last <= horizon:
+        return
+    beyond = f"{what} {last:g} and this network was trained on steps up to {horizon:g}"
+    if not ignore_horizon:
+        k = math.ceil(last / horizon)
+        raise ValueError(
+            f"{beyond}: count in larger units, for instance keep every value number {k} of each curve "
+            f"(curves[:, {k - 1}::{k}]) and divide the steps asked for by {k}; or set ignore_horizon=True."
+        )
+    warnings.warn(
+        f"{beyond}: how good its predictions are beyond that is not known.",
+        UserWarning,
+        stacklevel=4,  # the line that calls fit or asks for a prediction
+    )
+
+
+def check_count(name: str, value: int) -> None:
+    """Raises ValueError where `value` is not a positive whole number."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, not {value!r}.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,11 +38,33 @@ class RegressionNetwork(Protocol):
         ...
 
 
-def open_checkpoint(checkpoint: AnyPath | Checkpoint) -> Checkpoint:
+class CurveNetwork(Protocol):
+    """What a network must offer to extrapolate learning curves.
+
+    Attributes:
+        horizon: the largest step that it was trained on.
+    """
+
+    horizon: float
+
+    def __call__(self, steps: Tensor, values: Tensor, query_steps: Tensor, visible: Tensor) -> BarDistribution:
+        """The values at query_steps (B, m), batch shape (B, m), each given the first `visible` (B, m) observations.
+
+        Observations are steps (B, n) and values (B, n); n = 0 and visible = 0 ask for the prior.
+        """
+        ...
+
+
+def open_checkpoint(checkpoint: AnyPath | Checkpoint, needs: Sequence[str], purpose: str) -> Checkpoint:
     """The checkpoint of a name or path, or the given one.
 
+    Args:
+        checkpoint: a name, a path, or a checkpoint.
+        needs: the attributes that tell a network that serves the purpose.
+        purpose: what the network is for, in error messages: "predict tables".
+
     Raises:
-        CheckpointError: it cannot be loaded, or its network does not predict tables.
+        CheckpointError: it cannot be loaded, or its network does not serve the purpose.
         TypeError: neither a name, nor a path, nor a checkpoint.
     """
     if not isinstance(checkpoint, str | os.PathLike | Checkpoint):
@@ -50,20 +73,20 @@ def open_checkpoint(checkpoint: AnyPath | Checkpoint) -> Checkpoint:
             f"what priorfit.load returned, not {checkpoint!r}."
         )
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
-    if not all(hasattr(loaded.network, name) for name in ("encode", "decode", "max_features")):
+    if not all(hasattr(loaded.network, name) for name in needs):
         raise CheckpointError(
-            f"The network of this checkpoint, a {type(loaded.network).__name__}, does not predict tables. "
-            "Choose a regression network from priorfit.list_checkpoints()."
+            f"The network of this checkpoint, a {type(loaded.network).__name__}, does not {purpose}. "
+            "Choose one that does from priorfit.list_checkpoints()."
         )
     return loaded
 
 
-def network_on(checkpoint: Checkpoint, device: torch.device) -> RegressionNetwork:
+def network_on(checkpoint: Checkpoint, device: torch.device) -> Any:
     """The checkpoint's network, or a copy of it on another device: others may share the original."""
     network = checkpoint.network
     if next(network.parameters()).device != device:
         network = copy.deepcopy(network).to(device)
-    return cast(RegressionNetwork, network)
+    return network
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

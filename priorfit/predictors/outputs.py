@@ -1,11 +1,11 @@
 """What a prediction may consist of, computed from predictive distributions.
 
-Letters: m queries, Q quantile levels.
+Letters: B tasks, m queries, K buckets, Q quantile levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from priorfit.registry import closest
 # What users ask for, and the distribution's property that it is.
 PROPERTIES = {"mean": "mean", "median": "median", "mode": "mode", "std": "stddev"}
 DECILES = tuple(level / 10 for level in range(1, 10))
-LEVELS_AT_ONCE = 16  # bounds the memory that quantiles take
+LEVELS_AT_ONCE, ROWS_AT_ONCE = 16, 512  # bound the memory that quantiles take
 
 
 def statistic(output_type: str, quantiles: Sequence[float] | None) -> Callable[[BarDistribution], Tensor]:
@@ -35,6 +35,23 @@ def statistic(output_type: str, quantiles: Sequence[float] | None) -> Callable[[
     if quantiles is not None:
         raise ValueError(f"Quantiles need output_type='quantiles', not '{output_type}'.")
     return lambda bars: getattr(bars, PROPERTIES[output_type])
+
+
+def rows_of(bars: BarDistribution) -> Iterator[BarDistribution]:
+    """Distributions (B, m) as (B * m,), in float64 on the CPU, some of them at a time."""
+    logits = bars.logits.expand(*bars.batch_shape, -1).flatten(0, -2)  # (B * m, K)
+    loc, scale = (part.expand(bars.batch_shape).flatten() for part in (bars.loc, bars.scale))
+    borders = bars.borders.cpu().double()
+    for rows in zip(*(part.cpu().split(ROWS_AT_ONCE) for part in (logits, loc, scale)), strict=True):
+        yield BarDistribution(rows[0].double(), borders, rows[1].double(), rows[2].double())
+
+
+def joined(parts: Sequence[BarDistribution], shape: tuple[int, ...]) -> BarDistribution:
+    """One distribution of batch shape `shape` from pieces (rows,) that share their borders."""
+    logits, loc, scale = (
+        torch.cat(column) for column in zip(*((b.logits, b.loc, b.scale) for b in parts), strict=True)
+    )
+    return BarDistribution(logits.reshape(*shape, -1), parts[0].borders, loc.reshape(shape), scale.reshape(shape))
 
 
 def quantiles_of(bars: BarDistribution, levels: Tensor) -> Tensor:

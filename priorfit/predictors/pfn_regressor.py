@@ -5,9 +5,7 @@ Letters: n training rows, m queries, F features, K buckets, Q quantile levels, S
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -22,13 +20,14 @@ from torch import Tensor
 
 from priorfit.checkpoints import AnyPath, Checkpoint
 from priorfit.distributions import BarDistribution
-from priorfit.predictors.limits import check_limits, trained_sizes
-from priorfit.predictors.loading import RegressionNetwork, network_on, open_checkpoint, resolve_device
+from priorfit.predictors.limits import check_count, check_limits, trained_sizes
+from priorfit.predictors.loading import RegressionNetwork, network_on, resolve_device
+from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.outputs import quantiles_of, statistic
 from priorfit.predictors.units import Units
 
 
-class PFNRegressor(RegressorMixin, BaseEstimator):
+class PFNRegressor(RegressorMixin, NetworkEstimator):
     """Bayesian regression in one forward pass: a predictive distribution for each query.
 
     `fit` trains nothing: it encodes the training rows once, and every prediction reuses that.
@@ -51,6 +50,9 @@ class PFNRegressor(RegressorMixin, BaseEstimator):
         >>> regressor = PFNRegressor().fit(X_train, y_train)  # doctest: +SKIP
         >>> low, high = regressor.predict(X_test, "quantiles", quantiles=(0.05, 0.95)).T  # doctest: +SKIP
     """
+
+    _purpose, _needs = "predict tables", ("encode", "decode", "max_features")
+    _left_out = (*NetworkEstimator._left_out, "_cache")
 
     def __init__(
         self,
@@ -78,18 +80,18 @@ class PFNRegressor(RegressorMixin, BaseEstimator):
             CheckpointError: the checkpoint cannot be loaded or does not predict tables.
             ValueError: data or settings that cannot be used; the message says what to do.
         """
-        _check_count("query_batch", self.query_batch)
+        check_count("query_batch", self.query_batch)
         device = resolve_device(self.device)
         x, targets = _validated(self, X, y, y_numeric=True)
-        checkpoint = open_checkpoint(self.checkpoint)
-        network = network_on(checkpoint, device)
+        checkpoint = self._open()
+        network: RegressionNetwork = network_on(checkpoint, device)
         check_limits(x.shape, trained_sizes(checkpoint.metadata), network.max_features, self.ignore_limits)
         self._x_units = self._y_units = Units.unchanged()
         if self.standardize:
             self._x_units = Units.matching(x, network.x_loc.item(), network.x_scale.item())
             self._y_units = Units.matching(targets, network.y_loc.item(), network.y_scale.item())
         self._context = self._x_units.to_network(x, "X"), self._y_units.to_network(targets, "y")
-        self._encode(network, device)
+        self._attach(network, device)
         self.metadata_ = checkpoint.metadata
         return self
 
@@ -141,7 +143,7 @@ class PFNRegressor(RegressorMixin, BaseEstimator):
         Raises:
             NotFittedError, ValueError: as `predict`, and for n that is not a positive whole number.
         """
-        _check_count("n", n)
+        check_count("n", n)
         generator = check_random_state(RandomState() if random_state is None else random_state)
         draws = []
         for bars in self._distributions(X):
@@ -152,7 +154,7 @@ class PFNRegressor(RegressorMixin, BaseEstimator):
     def _distributions(self, X: ArrayLike) -> Iterator[BarDistribution]:
         """Predictive distributions of `query_batch` rows or fewer, in the units of y, float64 on the CPU."""
         check_is_fitted(self)
-        _check_count("query_batch", self.query_batch)
+        check_count("query_batch", self.query_batch)
         x = _validated(self, X, reset=False)
         self._restore()
         z = torch.from_numpy(self._x_units.to_network(x, "X"))  # (m, F)
@@ -170,43 +172,14 @@ class PFNRegressor(RegressorMixin, BaseEstimator):
             bars = self._network.decode(self._cache, padded[None].to(self._device))
         return bars.logits[0, : len(rows)].to("cpu", torch.float64), bars.borders.to("cpu", torch.float64)
 
-    def _encode(self, network: RegressionNetwork, device: torch.device) -> None:
-        """Sets what depends on the device, and what a pickle leaves out."""
+    def _attach(self, network: RegressionNetwork, device: torch.device) -> None:
+        """Encodes the training rows too."""
         x, y = (torch.from_numpy(part)[None].to(device) for part in self._context)
         with torch.inference_mode():
             self._cache = network.encode(x, y)
-        self._network, self._device = network, device
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickles hold the training rows, and the network only where it was given as an object."""
-        state: dict[str, Any] = super().__getstate__()  # pyright: ignore[reportAssignmentType]
-        return {key: value for key, value in state.items() if key not in ("_cache", "_network", "_device")}
-
-    def _restore(self) -> None:
-        """After unpickling, loads the network and encodes the training rows again."""
-        if hasattr(self, "_cache"):
-            return
-        checkpoint = open_checkpoint(self.checkpoint)
-        if checkpoint.metadata["provenance"] != self.metadata_["provenance"]:
-            warnings.warn(
-                f"The checkpoint {self.checkpoint!r} is no longer the one that this regressor was fitted "
-                "with: predictions may differ from then. Fit again to be rid of this warning.",
-                UserWarning,
-                stacklevel=4,  # the line that asks for a prediction
-            )
-        try:
-            device = resolve_device(self.device)
-        except ValueError:  # it was pickled on a machine with a GPU
-            device = torch.device("cpu")
-        self._encode(network_on(checkpoint, device), device)
+        super()._attach(network, device)
 
 
 def _validated(estimator: BaseEstimator, *data: Any, **settings: Any) -> Any:
     """What scikit-learn's own checks make of `data`: finite arrays of the right ranks, X in float64."""
     return validate_data(estimator, *data, dtype=np.float64, **settings)
-
-
-def _check_count(name: str, value: int) -> None:
-    """Raises ValueError where `value` is not a positive whole number."""
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a positive whole number, not {value!r}.")
