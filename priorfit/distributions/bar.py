@@ -195,20 +195,25 @@ class BarDistribution(Distribution):
         level = torch.as_tensor(value, device=self.logits.device).double()
         if not ((level >= 0) & (level <= 1)).all():
             raise ValueError("Quantile levels must lie in [0, 1].")
-        level = level.expand(torch.broadcast_shapes(level.shape, self.batch_shape)).contiguous()
-        cumulative = self._cumulative()
-        n_buckets = cumulative.shape[-1]
-        inner = cumulative[..., :-1].expand(*level.shape, -1).contiguous()
-        bucket = torch.searchsorted(inner, level[..., None]).squeeze(-1)
-        bucket = torch.where(level == 1, n_buckets - 1, bucket)  # whatever rounding says of the mass below it
-        below = self._pick(torch.nn.functional.pad(cumulative[..., :-1], (1, 0)), bucket)
-        mass = self._pick(self.logits.double().exp(), bucket).clamp(min=1e-300)
+        shape = torch.broadcast_shapes(level.shape, self.batch_shape)
+        n_extra = len(shape) - len(self.batch_shape)
+        extra, batch = shape[:n_extra], shape[n_extra:]
+        level = level.expand(shape).reshape(extra.numel(), *batch).movedim(0, -1).contiguous()  # (batch, levels)
+        z = self._inverse(level, self.logits.double().expand(*batch, -1)).movedim(-1, 0).reshape(shape)
+        return (self.loc + self.scale * z).to(self.logits.dtype)
+
+    def _inverse(self, level: Tensor, logits: Tensor) -> Tensor:
+        """Quantiles in units of the borders: levels (..., Q) and log masses (..., K), float64, to (..., Q)."""
+        cumulative, last = logits.softmax(-1).cumsum(-1), logits.shape[-1] - 1
+        bucket = torch.searchsorted(cumulative[..., :-1].contiguous(), level)
+        bucket = torch.where(level == 1, last, bucket)  # whatever rounding says of the mass below it
+        below = torch.nn.functional.pad(cumulative[..., :-1], (1, 0)).gather(-1, bucket)
+        mass = logits.exp().gather(-1, bucket).clamp(min=1e-300)
         inside = ((level - below) / mass).clamp(0, 1)
-        z = self._pick(self.borders[:-1], bucket) + inside * self._pick(self.widths, bucket)
+        z = self.borders[:-1][bucket] + inside * self.widths[bucket]
         (start, end), (low, high) = self._anchors, self._tail_scales
         z = torch.where(bucket == 0, start + low * ndtri((level / mass).clamp(max=1) / 2), z)
-        z = torch.where(bucket == n_buckets - 1, end - high * ndtri(((1 - level) / mass).clamp(max=1) / 2), z)
-        return (self.loc + self.scale * z).to(self.logits.dtype)
+        return torch.where(bucket == last, end - high * ndtri(((1 - level) / mass).clamp(max=1) / 2), z)
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Draws of shape sample_shape + batch shape, by inversion."""

@@ -14,7 +14,7 @@ from torch.distributions import Laplace, Normal
 
 from priorfit.distributions import BarDistribution
 from priorfit.distributions.bar import HALF_NORMAL_MEDIAN, quantile_borders
-from tests.cases import TINY, assert_same, seeded
+from tests.cases import TINY, assert_same, seeded, uneven_bars
 
 NODES, WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(40))
 LEVELS = torch.tensor([1e-6, 1e-4, 0.01, 0.2, 0.5, 0.83, 0.99, 1 - 1e-4, 1 - 1e-6], dtype=torch.float64)
@@ -420,3 +420,18 @@ def test_quantile_borders_lie_between_neighbours() -> None:
 def test_quantile_borders_refuse(values: Tensor, n_buckets: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         quantile_borders(values, n_buckets)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 1, 1), (4, 2, 3), (2, 1)])
+def test_quantiles_of_levels_of_any_shape_that_broadcasts(shape: tuple[int, ...]) -> None:
+    bars = uneven_bars()
+    levels = torch.rand(shape, generator=seeded(), dtype=torch.float64)
+    expected = torch.broadcast_shapes(levels.shape, (2, 3))
+    found = bars.icdf(levels)
+    assert found.shape == expected
+    torch.testing.assert_close(bars.cdf(found), levels.expand(expected))
+
+
+def test_quantiles_of_an_empty_batch() -> None:
+    bars = BarDistribution(torch.zeros(0, 4), torch.arange(5.0))
+    assert bars.icdf(torch.full((3, 1), 0.5)).shape == (3, 0)
