@@ -221,7 +221,8 @@ def figure(network: Network, scores: Scores, curves: RealCurves, cutoffs: Sequen
     for axis in axes[len(groups) :]:
         axis.remove()
     handles, labels = axes[0].get_legend_handles_labels()
-    drawn.supxlabel("step", fontsize=10)
+    for axis in axes[-columns:]:
+        axis.set_xlabel("step")
     drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return drawn
 

@@ -35,7 +35,8 @@ def curve_figure(report: Report) -> Figure | None:
             draw_curve(axis, report.checkpoint.network, task, index)
         row[0].set_ylabel(f"n = {n_context}")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.supxlabel("step", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("step")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
 
