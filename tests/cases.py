@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from scipy import stats
 from torch import Generator, Tensor
-from torch.distributions import Distribution, MixtureSameFamily, StudentT
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, StudentT
+from torch.nn import functional
 
 from priorfit.distributions import BarDistribution
 from priorfit.models import Network, networks
@@ -101,6 +102,10 @@ DRAWN = {
     "inputs": "normal",
 }
 SIZES = {"points": [6, 9], "features": [1, 3]}
+COMPONENTS = {
+    "gaussian": {"prior": "gaussian_process", "weight": 3.0, "sizes": SIZES},
+    "heavy": {"prior": "student_t_process", "sizes": SIZES, "shape": 2.5, "rate": 1.5},
+}
 UNRULY = {
     "increasing": False,
     "noise_trend": 0.3,
@@ -119,6 +124,12 @@ PRIORS = [
     PriorCase("learning_curve", "learning_curve", {"length": 12, "queries": 5}),
     PriorCase("learning_curve-unruly", "learning_curve", {"length": 9, "weights": "dirichlet", **UNRULY}),
     PriorCase("learning_curve-prefix", "learning_curve", {"length": 12, "context": 4, "queries": 5}),
+    PriorCase("bnn", "bnn", {"sizes": SIZES}),
+    PriorCase("scm", "scm", {"sizes": SIZES, "noise": 0.3}),
+    PriorCase("scm-no_law", "scm", {"sizes": SIZES}),
+    PriorCase("scm-graph", "scm", {"sizes": SIZES, "variant": "graph", "noise": 0.3}),
+    PriorCase("linear_bnn", "linear_bnn", {"sizes": SIZES, "hidden": 2, "importance_draws": 500}),
+    PriorCase("mixture", "mixture", {"components": COMPONENTS}),
 ]
 REGRESSION_PRIORS = [case for case in PRIORS if issubclass(priors.classes[case.name], RegressionPrior)]
 
@@ -172,7 +183,14 @@ def perturbed(network: Network, size: float = 1.5, seed: int = 3) -> Network:
 
 
 def cdf(distribution: Distribution, value: Tensor) -> np.ndarray:
-    """P(Y <= value), also where torch has no cdf: Student-t and mixtures of it."""
+    """P(Y <= value), also where torch has no cdf: Student-t and mixtures of it.
+
+    For classes P(Y < value) + U P(Y = value), U uniform of fixed seed, which is uniform where the law is right.
+    """
+    if isinstance(distribution, Categorical):
+        below = functional.pad(distribution.probs.double().cumsum(-1), (1, 0))
+        low, high = (below.gather(-1, value.long()[..., None] + step)[..., 0] for step in (0, 1))
+        return (low + (high - low) * torch.rand(low.shape, generator=seeded(11), dtype=low.dtype)).numpy()
     if isinstance(distribution, MixtureSameFamily):
         component = cdf(distribution.component_distribution, value[..., None])
         return (distribution.mixture_distribution.probs.numpy() * component).sum(-1)

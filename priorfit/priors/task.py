@@ -35,13 +35,27 @@ class Curves(NamedTuple):
     visible: Tensor  # (B, m), int64
 
 
+class Table(NamedTuple):
+    """The observed part of a table: B tasks, n context rows, m query rows, F features.
+
+    Targets are numbers, or classes 0 … n_classes - 1; those of the queries are `Task.hidden`, (B, m), float32 numbers
+    or int64 classes. Every class occurs in the context, as far as it has rows enough.
+    """
+
+    x_context: Tensor  # (B, n, F), NaN where a value is missing
+    y_context: Tensor  # (B, n), float32: a number, or the index of a class
+    x_query: Tensor  # (B, m, F), NaN where a value is missing
+    categorical: Tensor  # (B, F), bool: columns whose values are codes 0, 1, 2, …
+    n_classes: Tensor  # (B,), int64; 0 for regression
+
+
 @dataclass(frozen=True, eq=False)  # tensors do not compare to one truth value
 class Task:
     """A batch of B synthetic tasks.
 
     Attributes:
         observed: a NamedTuple of tensors, batch first; its fields are the network's arguments, in order.
-        hidden: what the network's distribution is about; regression: the query targets, (B, m).
+        hidden: what the network's distribution is about; rows: the query targets, (B, m).
         law: the law of `hidden` given the task's own latents and `observed`, where the prior knows it. Its
             expected log density has the same minimiser as the log density of `hidden` and less variance.
     """
