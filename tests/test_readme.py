@@ -14,7 +14,7 @@ import pytest
 from tests.training.commands import ROOT, TINY, environment
 
 README = (ROOT / "README.md").read_text()
-SHIPPED = ROOT / "checkpoints" / "gp-regression.safetensors"
+SHIPPED = ROOT / "checkpoints"
 
 
 def blocks(language: str) -> list[str]:
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.skipif(not SHIPPED.exists(), reason="the network gp-regression is not in this checkout")
+@pytest.mark.skipif(not (SHIPPED / "gp-regression.safetensors").exists(), reason="the network is not in this checkout")
 def test_the_prediction_example_runs() -> None:
     (example,) = [block for block in blocks("python") if "PFNRegressor" in block]
     names: dict = {}
@@ -30,6 +30,18 @@ def test_the_prediction_example_runs() -> None:
     assert names["mean"].shape == names["y_test"].shape
     assert np.all(names["low"] < names["high"])
     assert names["draws"].shape == (100, len(names["y_test"]))
+
+
+@pytest.mark.skipif(not (SHIPPED / "learning-curve-wide.safetensors").exists(), reason="not in this checkout")
+def test_the_learning_curve_example_runs() -> None:
+    (example,) = [block for block in blocks("python") if "LearningCurveExtrapolator" in block]
+    names: dict = {}
+    exec(example, names)
+    assert names["medians"].shape == (1, 2)
+    assert names["low"] < names["medians"][0, 1] < names["high"]
+    assert 0 < names["chance"][0] < 1
+    assert names["futures"].shape == (200, 1, 4)
+    assert names["axes"].lines
 
 
 def test_a_prior_of_ones_own_trains_as_described(tmp_path: Path) -> None:
