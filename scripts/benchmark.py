@@ -96,6 +96,17 @@ def training(experiment: str, repeats: int, skip_compile: bool) -> None:
         compare(f"{experiment}: step eager / compiled", Step(experiment, torch.bfloat16), compiled, repeats)
 
 
+def sampling(repeats: int, batch: int = 64) -> None:
+    """Priors that draw a batch at once, against the same priors drawing one task after the other."""
+    for name in ("learning_curve", "bnn", "scm"):
+        with initialize_config_module("priorfit.configs", version_base="1.3"):
+            prior = instantiate(compose("train", [f"prior={name}", "name=benchmark", "output=."]).prior)
+        generator = torch.Generator().manual_seed(0)
+        alone = lambda p=prior, g=generator: [p.sample(1, generator=g) for _ in range(batch)]  # noqa: E731
+        together = lambda p=prior, g=generator: p.sample(batch, generator=g)  # noqa: E731
+        compare(f"{name}: drawing {batch} tasks one by one / together", alone, together, repeats)
+
+
 def attention(repeats: int) -> None:
     """Why training on a CPU computes attention from its parts."""
     q, k, v = (torch.randn(64, 3, rows, 32, dtype=torch.bfloat16, requires_grad=True) for rows in (128, 40, 40))
@@ -145,6 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{options.threads} threads, torch {torch.__version__}\n\n| A / B | A | B | ratio |\n|---|---|---|---|")
+    sampling(max(3, options.repeats // 3))
     training(options.experiment, options.repeats, options.skip_compile)
     attention(options.repeats)
     for n in (100, 500):

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from priorfit.priors.activations import activate, check_activations
 from priorfit.priors.base import priors
 from priorfit.priors.scm_laws import Hyper, check_share, draw_shares
-from priorfit.priors.scm_network import FEWEST_ROWS, draw_weights, normal_like, similar, standardize
+from priorfit.priors.scm_network import UNSEEN_ROWS, draw_weights, normal_like, similar, standardize
 from priorfit.priors.table_pieces.raw import Raw
 from priorfit.priors.table_prior import TablePrior
 
@@ -42,9 +42,10 @@ class Architecture(NamedTuple):
 class BNN(TablePrior):
     r"""A neural network per task, with random weights, at standard normal inputs.
 
-    h_0 = x ~ N(0, I); h_l = activation(s (W_l h_{l-1} + b_l) + noise_l eps); y = v·h_L, standardised over at least
-    64 rows. b and eps are standard normal; W and v are normal with variance 1 / (expected number of inputs that
-    are left after a share of the weights is set to zero), so that s alone decides how far from linear a network is.
+    h_0 = x ~ N(0, I); h_l = activation(s (W_l h_{l-1} + b_l) + noise_l eps); y = v·h_L, standardised over
+    these and 64 further rows. b and eps are standard normal; W and v are normal with variance 1 / (expected number of
+    inputs that are left after a share of the weights is set to zero), so that s alone decides how far from linear a
+    network is.
 
     Args:
         sizes, target, columns: as for `TablePrior`.
@@ -98,7 +99,7 @@ class BNN(TablePrior):
     def draw_table(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Raw:
         """Inputs, and the outputs of one network per task."""
         architecture = self.draw_architecture(batch_size, generator)
-        shape = (batch_size, max(n_rows, FEWEST_ROWS), n_features)
+        shape = (batch_size, n_rows + UNSEEN_ROWS, n_features)
         x = torch.randn(shape, generator=generator, device=generator.device)
         y = torch.empty_like(x[..., 0])
         for group in similar(architecture.width):

@@ -15,7 +15,7 @@ from priorfit.priors.base import priors
 from priorfit.priors.scm_graph import Graph
 from priorfit.priors.scm_laws import Hyper
 from priorfit.priors.scm_layered import Layered
-from priorfit.priors.scm_network import FEWEST_ROWS, standardize
+from priorfit.priors.scm_network import UNSEEN_ROWS, standardize
 from priorfit.priors.table_pieces.raw import Raw
 from priorfit.priors.table_prior import TablePrior
 from priorfit.registry import closest
@@ -28,7 +28,7 @@ class SCM(TablePrior):
     r"""A random structural causal model per task, some of whose nodes are the features and one the target.
 
     Features may be causes or effects of the target, or share causes with it. All of them are standardised over
-    at least 64 rows.
+    these and 64 further rows.
 
     Args:
         sizes, target, columns: as for `TablePrior`.
@@ -62,7 +62,7 @@ class SCM(TablePrior):
 
     def draw_table(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Raw:
         """Nodes of one model per task."""
-        nodes = self.model.draw(batch_size, max(n_rows, FEWEST_ROWS), n_features, generator)
+        nodes = self.model.draw(batch_size, n_rows + UNSEEN_ROWS, n_features, generator)
         nodes = standardize(nodes)[:, :n_rows]
         categorical = torch.zeros(batch_size, n_features, dtype=torch.bool, device=nodes.device)
         noise = None if self.noise is None else self.noise.sample(batch_size, generator)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-FEWEST_ROWS = 64  # statistics over the rows are those of at least as many
+UNSEEN_ROWS = 64  # drawn besides: statistics over all rows then tell nothing of the last one from the others
 GROUP = 16  # tasks that are padded to a common width
 TINY = 1e-5  # standard deviation below which a column is taken for constant
 

@@ -110,20 +110,18 @@ def test_layout_and_range_over_many_draws() -> None:
     assert raw.x.shape == (1500, 70, 4)
     assert raw.y.shape == (1500, 70)
     assert raw.y.isfinite().all()
-    assert raw.y.abs().max() < 9
+    assert raw.y.abs().max() < 12
     variance = raw.y.square().mean(1)
-    assert (((variance - 1).abs() < 1e-3) | (variance == 0)).all()
+    assert_mean(variance[variance > 0], 1.0)
     assert (variance == 0).double().mean() < 0.06  # networks without a path from inputs to output
     assert not raw.categorical.any()
     assert raw.noise is not None
     assert_mean(raw.noise.log(), -2.5)
 
 
-def test_few_rows_are_the_first_of_more() -> None:
-    prior = BNN({"points": 30, "features": 4})
-    few, many = (prior.draw_table(5, n, 4, seeded()) for n in (3, 64))
-    assert_same(few.x, many.x[:, :3])
-    assert_same(few.y, many.y[:, :3])
+def test_the_mean_of_the_rows_does_not_tell_the_last_one() -> None:
+    y = BNN({"points": 30, "features": 4}).draw_table(400, 64, 4, seeded()).y
+    assert y.mean(1).abs().median() > 0.02
 
 
 def test_tasks_are_independent_and_have_hyperparameters_of_their_own() -> None:

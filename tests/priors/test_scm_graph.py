@@ -154,9 +154,9 @@ def test_layout_and_range_over_many_draws(features: int) -> None:
     assert raw.x.shape == (300, 70, features)
     assert raw.y.shape == (300, 70)
     assert raw.x.isfinite().all()
-    assert raw.x.abs().max() < 9
+    assert raw.x.abs().max() < 12
     variance = torch.cat([raw.x, raw.y[..., None]], 2).square().mean(1)
-    assert (((variance - 1).abs() < 2e-3) | (variance == 0)).all()
+    assert_mean(variance[variance > 0], 1.0, 0.02)
     assert (variance == 0).double().mean() < 0.02
 
 
@@ -167,11 +167,11 @@ def test_targets_can_be_told_from_features() -> None:
     assert 0.1 < left.median() < 0.9
 
 
-def test_tasks_are_independent_and_few_rows_are_the_first_of_more() -> None:
+def test_tasks_are_independent_and_the_mean_of_the_rows_does_not_tell_the_last_one() -> None:
     prior = SCM({"points": 30}, variant="graph")
     y = prior.draw_table(400, 64, 3, seeded()).y
     assert_mean((y[:-1] * y[1:]).mean(1), 0.0)
-    assert_same(prior.draw_table(400, 5, 3, seeded()).y, y[:, :5])
+    assert y.mean(1).abs().median() > 0.02
 
 
 @pytest.mark.parametrize(
