@@ -11,12 +11,14 @@ from hydra import compose, initialize_config_module
 from torch.distributions import Normal
 
 from priorfit import checkpoints
+from priorfit.evaluation.curve_figure import curve_figure
 from priorfit.evaluation.main import evaluate
 from priorfit.evaluation.report import Report, evaluate_checkpoint
 from priorfit.evaluation.writers import conclusion, notes
 from priorfit.models import CurvePFN
-from priorfit.priors import LearningCurve
+from priorfit.priors import GaussianProcess, LearningCurve
 from priorfit.training.main import prepare
+from tests.evaluation.exact import Exact, gentle, in_memory
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +67,18 @@ def test_command_writes_figures_and_report(path: Path, tmp_path: Path) -> None:
     assert set(document["figures"]) == {"gap.png", "posterior.png"}
     assert all((tmp_path / name).stat().st_size > 10_000 for name in document["figures"])
     assert "an oracle that knows" in (tmp_path / "report.md").read_text()
+
+
+def test_other_priors_are_not_asked_for_many_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Gaussian process at ten thousand points would take gigabytes."""
+    prior, asked = gentle(sizes={"points": 9, "features": 2}), []
+    report = evaluate_checkpoint(in_memory(Exact(prior.arguments), prior), tasks=2, device="cpu", progress=False)
+    original = GaussianProcess.with_context
+
+    def recorded(self: GaussianProcess, n_context: int, n_query: int) -> GaussianProcess:
+        asked.append(n_query)
+        return original(self, n_context, n_query)
+
+    monkeypatch.setattr(GaussianProcess, "with_context", recorded)
+    assert curve_figure(report) is None
+    assert asked == [1]
