@@ -72,6 +72,19 @@ MEASURES = (
 )
 
 
+def read_arrays(path: Path) -> RealCurves:
+    """The arrays of a file, as they are.
+
+    Raises:
+        OSError: no such file.
+        ValueError: it does not hold y, length and group.
+    """
+    with np.load(path) as file:
+        if not {"y", "length", "group"} <= set(file):
+            raise ValueError(f"'{path}' needs the arrays y (curves, steps), length and group (curves,).")
+        return RealCurves(file["y"].astype(float), file["length"], file["group"])
+
+
 def read_curves(path: Path) -> RealCurves:
     """The curves of a file.
 
@@ -79,10 +92,7 @@ def read_curves(path: Path) -> RealCurves:
         OSError: no such file.
         ValueError: it does not hold y, length and group, or curves that cannot be cut and scored.
     """
-    with np.load(path) as file:
-        if not {"y", "length", "group"} <= set(file):
-            raise ValueError(f"'{path}' needs the arrays y (curves, steps), length and group (curves,).")
-        curves = RealCurves(file["y"].astype(float), file["length"], file["group"])
+    curves = read_arrays(path)
     inside = np.arange(curves.y.shape[1]) < curves.length[:, None]
     if not np.isfinite(curves.y[inside]).all() or (inside.sum(1) < 2).any():
         raise ValueError(f"'{path}' has curves with gaps, or of fewer than 2 values: fill or drop them.")

@@ -31,11 +31,12 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError
-from priorfit.evaluation.metrics import Estimate
+from priorfit.evaluation.metrics import Estimate, estimate
 from priorfit.evaluation.style import NETWORK, REFERENCE, style
 from priorfit.evaluation.writers import markdown_table, with_error, write_text
 from priorfit.files import replacing
 from priorfit.predictors.early_stopping import EarlyStopper
+from scripts.compare_real_curves import read_arrays
 from scripts.stopping_game import (
     FULL,
     PATIENCE,
@@ -58,10 +59,7 @@ def read_groups(path: Path) -> dict[str, ndarray]:
         OSError: no such file.
         ValueError: it does not hold y, length and group, or a curve has gaps.
     """
-    with np.load(path) as file:
-        if not {"y", "length", "group"} <= set(file):
-            raise ValueError(f"'{path}' needs the arrays y (curves, epochs), length and group (curves,).")
-        y, lengths, names = file["y"].astype(float), file["length"], file["group"]
+    y, lengths, names = read_arrays(path)
     groups = {str(name): cut(y[names == name], lengths[names == name]) for name in np.unique(names)}
     for name, curves in groups.items():
         if not np.isfinite(curves).all():
@@ -76,9 +74,8 @@ def cut(curves: ndarray, lengths: ndarray) -> ndarray:
 
 
 def mean_and_error(values: ndarray) -> Estimate:
-    """Mean over the orders and its standard error."""
-    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Estimate(float(values.mean()), float(error))
+    """Mean over the orders (O,) and its standard error."""
+    return estimate(values[:, None], np.arange(len(values)))
 
 
 def table(outcomes: Mapping[str, Outcome]) -> str:

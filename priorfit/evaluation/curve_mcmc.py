@@ -25,7 +25,7 @@ from numpy.random import MT19937, RandomState, SeedSequence
 from scipy.optimize import least_squares
 from scipy.special import logsumexp, ndtr
 
-from priorfit.evaluation.curve_fits import ilog2, janoschek, pow3
+from priorfit.evaluation.curve_fits import FAMILIES, ilog2, janoschek, pow3
 from priorfit.evaluation.scoring import Array
 from priorfit.priors import LearningCurve, Prior
 
@@ -34,10 +34,9 @@ LOGS, LOG_MEANS, LOG_SDS = [2, 7, 8, 12], np.array([0.0, -2.0, 0.0, -4.0]), np.a
 BOXED = [0, 1, 3, 4, 5, 6, 9, 10, 11]
 LOW = np.array([0, -0.6, 0, -0.5, 0, 0, 0, 0, 0])
 HIGH = np.array([1.25, 0.6, 1, 0.5, 1, 2, 1, 1, 1])
-# The starts of Domhan et al. 2015, equal weights, and the median noise: a curve inside the support at any length.
-DEFAULT = np.array(
-    [0.84, 0.52, math.log(0.01), 0.78, 0.43, 0.73, 0.07, math.log(0.355), math.log(0.46), 1 / 3, 1 / 3, 1 / 3, -4]
-)
+# The fits' first starts, equal weights, and the median noise: a curve inside the support at any length.
+STARTS = [FAMILIES[name].starts[0] for name in ("pow3", "ilog2", "janoschek")]
+DEFAULT = np.concatenate([*STARTS, [1 / 3, 1 / 3, 1 / 3, -4]])
 START_LOW, START_HIGH = np.empty(P), np.empty(P)  # where least squares looks
 START_LOW[BOXED], START_HIGH[BOXED] = LOW + 0.001 * (HIGH - LOW), HIGH - 0.001 * (HIGH - LOW)
 START_LOW[LOGS], START_HIGH[LOGS] = LOG_MEANS - 3 * LOG_SDS, LOG_MEANS + 3 * LOG_SDS

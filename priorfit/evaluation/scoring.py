@@ -81,9 +81,9 @@ def score_batch(network: Network, prior: Prior, task: Task) -> tuple[Array | Non
     """Log density, reference, PIT and effective sample size of one batch, as in `Scores`."""
     predicted = network(*task.observed)
     log_prob, pit = _rows(predicted.log_prob(task.hidden)), _cdf(predicted, task.hidden)
-    if prior.reference is None:
-        return log_prob, None if task.law is None else _rows(task.law.log_prob(task.hidden)), pit, None
-    reference = prior.posterior(task)
+    reference = prior.truth(task)
+    if reference is None:
+        return log_prob, None, pit, None
     sampled = prior.reference == "importance sampling"
     size = effective_sample_size(reference).cpu().numpy() if sampled else None
     return log_prob, _rows(reference.log_prob(task.hidden)), pit, size

@@ -50,6 +50,13 @@ class Prior(Registered, ABC):
         """
         raise NotImplementedError(f"The prior '{self.registered_name}' has no reference posterior.")
 
+    def truth(self, task: Task) -> Distribution | None:
+        """What predictions of `task.hidden` are measured against.
+
+        The reference posterior or, without one, the law given the task's own latents, an oracle; None without either.
+        """
+        return task.law if self.reference is None else self.posterior(task)
+
 
 priors: Registry[Prior] = Registry("prior")
 

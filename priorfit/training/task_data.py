@@ -62,7 +62,7 @@ class TaskData(LightningDataModule):
         prior = self.prior.with_context(n_context, self.validation["queries"])
         generator = task_generator(self.seed, VALIDATION, index=n_context)
         task = prior.sample(self.validation["tasks"], generator=generator)
-        truth = task.law if prior.reference is None else prior.posterior(task)
+        truth = prior.truth(task)
         reference = None if truth is None else truth.log_prob(task.hidden).float()
         return ValidationBatch(n_context, task, reference)
 
