@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from torch import Generator
 from torch.distributions import Distribution
@@ -49,6 +50,15 @@ class Prior(Registered, ABC):
             NotImplementedError: this prior has no reference (`reference` is None).
         """
         raise NotImplementedError(f"The prior '{self.registered_name}' has no reference posterior.")
+
+    def parts(self) -> dict[str, Prior]:
+        """Priors that this one is put together from and that are worth measuring on their own, by name."""
+        return {}
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """How many tasks this object has "drawn", and how often it drew again, by reason; empty: it does not count."""
+        return {}
 
     def truth(self, task: Task) -> Distribution | None:
         """What predictions of `task.hidden` are measured against.

@@ -42,7 +42,7 @@ class Architecture(NamedTuple):
 class BNN(TablePrior):
     r"""A neural network per task, with random weights, at standard normal inputs.
 
-    h_0 = x ~ N(0, I); h_l = activation(s (W_l h_{l-1} + b_l) + noise_l eps); y = v·h_L, standardised over
+    h_0 = x ~ N(0, I); h_l = activation(s (W_l h_{l-1} + b_l) + noise_l eps); y = v·h_L, by default standardised over
     these and 64 further rows. b and eps are standard normal; W and v are normal with variance 1 / (expected number of
     inputs that are left after a share of the weights is set to zero), so that s alone decides how far from linear a
     network is.
@@ -55,8 +55,9 @@ class BNN(TablePrior):
         weight_scale: s, a number or a law.
         sparsity: the largest share of weights that is zero; each task's share is that times Beta(a, b) with
             a, b ~ U(.1, 5). Below 1.
-        unit_noise: standard deviation of the noise of every hidden unit, a number or a law.
+        unit_noise: standard deviation of the noise of every hidden unit, a number or a law, or None for none.
         noise: standard deviation of the target's noise, of which the target's law is made; a number or a law.
+        standardized: whether y is; where it is not, nothing but v·h_L and the noise decides on the target's law.
 
     Raises:
         ValueError: unknown names, or numbers out of range.
@@ -72,14 +73,16 @@ class BNN(TablePrior):
         activations: str | Sequence[str] = ACTIVATIONS,
         weight_scale: float | Mapping[str, Any] = WEIGHT_SCALE,
         sparsity: float = 0.9,
-        unit_noise: float | Mapping[str, Any] = UNIT_NOISE,
+        unit_noise: float | Mapping[str, Any] | None = UNIT_NOISE,
         noise: float | Mapping[str, Any] = NOISE,
+        standardized: bool = True,
     ) -> None:
         super().__init__(sizes, target, columns)
         self.depth, self.width = Hyper("depth", depth, whole=True), Hyper("width", width, whole=True)
         self.activations = check_activations(activations)
         self.weight_scale = Hyper("weight_scale", weight_scale)
-        self.unit_noise, self.noise = Hyper("unit_noise", unit_noise), Hyper("noise", noise)
+        self.unit_noise = None if unit_noise is None else Hyper("unit_noise", unit_noise)
+        self.noise, self.standardized = Hyper("noise", noise), standardized
         self.sparsity = check_share("sparsity", sparsity)
         if self.sparsity == 1:
             raise ValueError("sparsity must be below 1: without weights there is no network.")
@@ -87,24 +90,22 @@ class BNN(TablePrior):
     def draw_architecture(self, batch_size: int, generator: Generator) -> Architecture:
         """Draws the architectures of `batch_size` tasks."""
         kinds = torch.randint(len(self.activations), (batch_size,), generator=generator, device=generator.device)
-        return Architecture(
-            self.depth.sample(batch_size, generator).clamp(min=1),
-            self.width.sample(batch_size, generator).clamp(min=1),
-            kinds,
-            self.weight_scale.sample(batch_size, generator),
-            draw_shares(self.sparsity, batch_size, generator),
-            self.unit_noise.sample(batch_size, generator),
-        )
+        depth, width = (law.sample(batch_size, generator).clamp(min=1) for law in (self.depth, self.width))
+        scale = self.weight_scale.sample(batch_size, generator)
+        dropped = draw_shares(self.sparsity, batch_size, generator)
+        none = torch.zeros(batch_size, device=generator.device)
+        noise = none if self.unit_noise is None else self.unit_noise.sample(batch_size, generator)
+        return Architecture(depth, width, kinds, scale, dropped, noise)
 
     def draw_table(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Raw:
         """Inputs, and the outputs of one network per task."""
         architecture = self.draw_architecture(batch_size, generator)
-        shape = (batch_size, n_rows + UNSEEN_ROWS, n_features)
+        shape = (batch_size, n_rows + UNSEEN_ROWS * self.standardized, n_features)
         x = torch.randn(shape, generator=generator, device=generator.device)
         y = torch.empty_like(x[..., 0])
         for group in similar(architecture.width):
             y[group] = self.outputs(x[group], Architecture(*(part[group] for part in architecture)), generator)
-        y = standardize(y[..., None])[..., 0]
+        y = standardize(y[..., None])[..., 0] if self.standardized else y
         categorical = torch.zeros(batch_size, n_features, dtype=torch.bool, device=x.device)
         noise = self.noise.sample(batch_size, generator)
         return Raw(x[:, :n_rows], y[:, :n_rows], categorical, noise)

@@ -81,11 +81,14 @@ class Mixture(Prior):
         index = int(torch.multinomial(weights, 1, generator=generator))
         return self.components[ordered[index]].sample(batch_size, generator=generator)
 
+    def parts(self) -> dict[str, Prior]:
+        """The components."""
+        return dict(self.components)
+
     @property
-    def counts(self) -> dict[str, dict[str, int]]:
+    def counts(self) -> dict[str, Mapping[str, Any]]:
         """What each component that counts its draws has counted."""
-        found = {name: getattr(prior, "counts", None) for name, prior in self.components.items()}
-        return {name: counts for name, counts in found.items() if counts is not None}
+        return {name: prior.counts for name, prior in self.components.items() if prior.counts}
 
 
 def _build(name: str, given: Mapping[str, Any]) -> Prior:

@@ -27,8 +27,8 @@ VARIANTS: dict[str, type[Layered] | type[Graph]] = {"mlp": Layered, "graph": Gra
 class SCM(TablePrior):
     r"""A random structural causal model per task, some of whose nodes are the features and one the target.
 
-    Features may be causes or effects of the target, or share causes with it. All of them are standardised over
-    these and 64 further rows.
+    Features may be causes or effects of the target, or share causes with it. All that are no codes are standardised
+    over these and 64 further rows.
 
     Args:
         sizes, target, columns: as for `TablePrior`.
@@ -63,7 +63,8 @@ class SCM(TablePrior):
     def draw_table(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Raw:
         """Nodes of one model per task."""
         nodes = self.model.draw(batch_size, n_rows + UNSEEN_ROWS, n_features, generator)
-        nodes = standardize(nodes)[:, :n_rows]
-        categorical = torch.zeros(batch_size, n_features, dtype=torch.bool, device=nodes.device)
+        values = standardize(nodes.values)[:, :n_rows]
+        x = torch.where(nodes.categorical[:, None], nodes.values[:, :n_rows, :-1], values[..., :-1])
         noise = None if self.noise is None else self.noise.sample(batch_size, generator)
-        return Raw(nodes[..., :-1], nodes[..., -1], categorical, noise)
+        vector = None if nodes.vector is None else nodes.vector[:, :n_rows]
+        return Raw(x, values[..., -1], nodes.categorical, noise, vector, nodes.unrelated)

@@ -41,3 +41,13 @@ def levels_of(parents: Tensor) -> Tensor:
         own = parents[:, node]  # (B, P)
         level[:, node] = torch.where(own >= 0, level.gather(1, own.clamp(min=0)) + 1, 0).amax(1)
     return level
+
+
+def ancestors_of(parents: Tensor) -> Tensor:
+    """Whether node j is an ancestor of node i, or i itself: (B, G, G), bool, i before j."""
+    batch_size, n_nodes = parents.shape[:2]
+    above = torch.eye(n_nodes, dtype=torch.bool, device=parents.device).repeat(batch_size, 1, 1)
+    for node in range(1, n_nodes):
+        own = parents[:, node, :, None]  # (B, P, 1)
+        above[:, node] |= (above.gather(1, own.clamp(min=0).expand(-1, -1, n_nodes)) & (own >= 0)).any(1)
+    return above

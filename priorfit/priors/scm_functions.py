@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from priorfit.priors.activations import ACTIVATIONS, activate
 from priorfit.priors.scm_network import normal_like
+from priorfit.priors.table_pieces.prototypes import closeness
 
 TREES, DEPTH = 4, 5  # at most
 PROTOTYPES = 10  # at most
@@ -77,9 +78,7 @@ def discretize(x: Tensor, generator: Generator) -> Tensor:
     options: dict[str, Any] = {"generator": generator, "device": x.device}
     prototypes = _rows(x, torch.randint(n_rows, (n_edges, PROTOTYPES), **options))
     count = torch.randint(2, PROTOTYPES + 1, (n_edges, 1, 1), **options)
-    distance = prototypes.square().sum(-1)[:, None] - 2 * x @ prototypes.mT  # (E, N, prototypes), up to |x|²
-    unused = torch.arange(PROTOTYPES, device=x.device) >= count
-    nearest = distance.masked_fill(unused, torch.inf).argmin(-1)
+    nearest = closeness(x, prototypes, count[:, 0, 0]).argmax(-1)  # (E, N)
     return _rows(torch.randn(n_edges, PROTOTYPES, size, **options), nearest)
 
 

@@ -16,6 +16,7 @@ from priorfit.priors.activations import activate, check_activations
 from priorfit.priors.scm_causes import check_causes, draw_causes
 from priorfit.priors.scm_laws import Hyper, check_share, draw_shares
 from priorfit.priors.scm_network import draw_blocks, draw_weights, normal_like, similar, standardize
+from priorfit.priors.scm_nodes import Nodes
 
 LAYERS = {"law": "spread", "low": 1.0, "high": 6.0, "minimum": 2, "maximum": 8}
 WIDTH = {"law": "spread", "low": 5.0, "high": 130.0, "minimum": 4, "maximum": 128}
@@ -100,13 +101,13 @@ class Layered:
             blocked,
         )
 
-    def draw(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Tensor:
-        """The nodes that are seen, (B, N, F + 1): features, and the target behind them."""
+    def draw(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Nodes:
+        """The nodes that are seen, all of them numbers."""
         plan = self.draw_plan(batch_size, n_features, generator)
         seen = torch.empty(batch_size, n_rows, n_features + 1, device=generator.device)
         for group in similar(plan.width):
             seen[group] = self._draw(Plan(*(part[group] for part in plan)), n_rows, n_features, generator)
-        return seen
+        return Nodes(seen, torch.zeros(batch_size, n_features, dtype=torch.bool, device=seen.device))
 
     def _draw(self, plan: Plan, n_rows: int, n_features: int, generator: Generator) -> Tensor:
         """The seen nodes of one model per plan."""

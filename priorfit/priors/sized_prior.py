@@ -26,7 +26,7 @@ class SizedPrior(Prior):
         try:
             self.sizes = Sizes(**sizes)
         except TypeError as error:
-            raise ValueError(f"sizes takes points, features, context, queries and ordered: {error}") from None
+            raise ValueError(f"sizes takes the arguments of Sizes: {error}") from None
 
     def with_sizes(self, **changes: Any) -> Self:
         """This prior with some of the arguments of `Sizes` changed."""

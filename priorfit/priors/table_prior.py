@@ -24,6 +24,7 @@ ORDER = ("irrelevant", "warp", "outliers", "soft_clip", "categorical", "missing"
 LARGEST = 1e15  # beyond it squares leave the range of float32
 RELATIVE_WIDTH = 1e-6  # a target that varies by less than this share of its size is taken for constant
 TABLE_DRAWS, LABEL_DRAWS = 20, 20  # how often a degenerate table, or its labels alone, are drawn again
+REASONS = ("not finite", "constant target", "unrelated target", "missing class")  # for drawing again
 FEWEST_ROWS = 10  # context sizes of an evaluation of classifiers begin here
 
 
@@ -51,9 +52,9 @@ class TablePrior(SizedPrior):
     classes' thresholds depend on the context alone, unless they are drawn by value.
 
     Some draws are degenerate: values that are not finite, a target that is constant (on the context, where that
-    has two rows), classes without a row in a context that has rows enough. They are drawn again, the last kind
-    first with new labels only, and counted. The law stays that of the queries: what decides on a redraw is never
-    their noise.
+    has two rows) or, where a subclass tells, unrelated to all features, and classes without a row in a context that
+    has rows enough. They are drawn again, the last kind first with new labels only, and counted. The law stays that of
+    the queries: what decides on a redraw is never their noise.
 
     Args:
         sizes: arguments of `Sizes`; the context is a number or a random split, never what comes first in order.
@@ -61,9 +62,6 @@ class TablePrior(SizedPrior):
             for plain numbers.
         columns: from the names of pieces to their arguments: irrelevant, warp, outliers, soft_clip, categorical,
             missing.
-
-    Attributes:
-        counts: how many tables this object has drawn, and how often it drew again, by reason.
 
     Raises:
         ValueError: impossible sizes, unknown pieces, or numbers out of range.
@@ -87,7 +85,12 @@ class TablePrior(SizedPrior):
         self.pieces: list[Piece] = [
             pieces.build(name, _mapping(name, chosen[name])) for name in ORDER if name in chosen
         ]
-        self.counts = {"drawn": 0, "not finite": 0, "constant target": 0, "missing class": 0}
+        self._counts: dict[str, int] = dict.fromkeys(("drawn", *REASONS), 0)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tables this object has drawn, and how often it drew again, by reason."""
+        return self._counts
 
     @abstractmethod
     def draw_table(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Raw:
@@ -139,15 +142,21 @@ class TablePrior(SizedPrior):
 
     def _checked(self, raw: Raw, n: int) -> tuple[Raw, Tensor]:
         """The raw tables, made finite where they are not, and which of them are degenerate, (B,)."""
-        finite = (raw.x.abs() < LARGEST).flatten(1).all(1) & (raw.y.abs() < LARGEST).all(1)  # false where there is NaN
+        given = {"x": raw.x, "y": raw.y, **({} if raw.vector is None else {"vector": raw.vector})}
+        bounded = [(values.abs() < LARGEST).flatten(1).all(1) for values in given.values()]  # false where there is NaN
+        finite = torch.stack(bounded).all(0)
         if not finite.all():
-            raw = raw._replace(x=_where(finite, raw.x), y=_where(finite, raw.y))
+            raw = raw._replace(**{name: _where(finite, values) for name, values in given.items()})
         rows = raw.y[:, :n] if n > 1 else raw.y
         width = rows.amax(1) - rows.amin(1)
         constant = (width <= RELATIVE_WIDTH * rows.abs().amax(1)) & finite & (rows.shape[1] > 1)
         self.counts["not finite"] += int((~finite).sum())
         self.counts["constant target"] += int(constant.sum())
-        return raw, ~finite | constant
+        degenerate = ~finite | constant
+        if raw.unrelated is not None:
+            self.counts["unrelated target"] += int((raw.unrelated & ~degenerate).sum())
+            degenerate |= raw.unrelated
+        return raw, degenerate
 
     def _labels(self, raw: Raw, n: int, degenerate: Tensor, generator: Generator) -> Labels:
         """Targets of raw tables, drawn again where a class is missing in the context."""
@@ -164,8 +173,9 @@ class TablePrior(SizedPrior):
 
     def _label(self, raw: Raw, count: Tensor, some: Tensor, n: int, generator: Generator) -> Labels:
         """Targets of the raw tables with indices `some`."""
-        noise = None if raw.noise is None else raw.noise[some]
-        return self.target.label(self.target.values(raw.y[some], noise, generator), count[some], n, generator)
+        noise, vector = (None if part is None else part[some] for part in (raw.noise, raw.vector))
+        values = self.target.values(raw.y[some], noise, generator)._replace(vector=vector)
+        return self.target.label(values, count[some], n, generator)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

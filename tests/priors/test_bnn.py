@@ -62,6 +62,20 @@ def test_unit_noise_is_that_of_hidden_units() -> None:
     assert_mean(values.var(1), 0.25)
 
 
+def test_without_unit_noise_equal_inputs_have_equal_outputs() -> None:
+    values = outputs(network(unit_noise=None), torch.ones(20, 3), 50)
+    assert_same(values, values[:, :1].expand(-1, 20))
+    assert values[:, 0].std() > 0.5
+
+
+def test_outputs_keep_their_scale_where_that_is_asked_for() -> None:
+    """A linear network's output has mean square s² (x·x / F + 1), 2 s² over all inputs."""
+    raw, standard = (network(depth=1, standardized=s).draw_table(3000, 30, 3, seeded()) for s in (False, True))
+    assert raw.x.shape == standard.x.shape == (3000, 30, 3)
+    assert_mean(raw.y.square().mean(1), 2 * 1.5**2)
+    assert_mean(standard.y.square().mean(1), 1.0, 0.01)
+
+
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_weights_vanish_where_they_should(blocks: int) -> None:
     fan_in, fan_out = torch.tensor([7, 40]), torch.tensor([30, 9])

@@ -91,12 +91,6 @@ def test_any_kind_of_task_and_mixtures_of_mixtures(mixture: Mixture) -> None:
     assert nested.with_context(3, 2).sample(2, generator=seeded()).hidden.shape == (2, 2)
 
 
-def test_counts_are_those_of_the_components(mixture: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert mixture.counts == {}
-    monkeypatch.setattr(mixture.component("wide"), "counts", {"drawn": 3}, raising=False)
-    assert mixture.counts == {"wide": {"drawn": 3}}
-
-
 def test_weights_are_one_unless_given() -> None:
     bare = {name: {key: value for key, value in given.items() if key != "weight"} for name, given in COMPONENTS.items()}
     assert list(Mixture(bare).weights.values()) == [1 / 3] * 3
@@ -121,3 +115,19 @@ def test_weights_are_one_unless_given() -> None:
 def test_impossible_mixtures_are_refused(components: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Mixture(components)
+
+
+def test_the_parts_of_a_mixture_are_its_components(mixture: Mixture) -> None:
+    assert mixture.parts() == mixture.components
+    assert GaussianProcess({"points": 8}).parts() == {}
+
+
+def test_only_priors_that_count_are_counted(mixture: Mixture) -> None:
+    assert mixture.counts == {}
+    table = {"prior": "bnn", "sizes": {"points": 8, "features": 1}}
+    tables = Mixture({"plain": {**table, "noise": 0.1}, "table": table})
+    for seed in range(4):
+        tables.sample(3, generator=seeded(seed))
+    assert sum(counts["drawn"] for counts in tables.counts.values()) == 12
+    assert set(tables.counts) == {"plain", "table"}
+    assert GaussianProcess({"points": 8}).counts == {}

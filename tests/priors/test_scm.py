@@ -85,6 +85,23 @@ def test_categorical_causes_are_standardised_codes() -> None:
     assert_mean(causes[codes].square().mean(1), 1.0)
 
 
+def test_clustered_causes_have_the_moments_of_their_mixture() -> None:
+    """Standard normal centres, variance 1/4 around them on average; rows share a cluster with a known probability.
+
+    They share it in all causes at once: products over two causes have that probability as their mean, not its square.
+    """
+    causes = draw_causes(20_000, 10, 2, ["mixture"], seeded()).double()
+    assert_mean(causes[:, 0, 0].square(), 1.25)
+    weights = torch.rand(200_000, 5, 6, generator=seeded(1)).clamp(min=1e-3)
+    weights = weights * (torch.arange(6) < torch.arange(2, 7)[:, None])
+    shared = (weights / weights.sum(-1, keepdim=True)).square().sum(-1).mean().item()
+    assert 0.3 < shared < 0.5
+    pairs = causes[:, ::2] * causes[:, 1::2]  # (B, 5, 2)
+    assert_mean(pairs[..., 0].mean(1), shared)
+    assert_mean(pairs.prod(-1).mean(1), shared)
+    assert_mean((causes[..., 0] * causes[..., 1]).mean(1), 0.0)
+
+
 def test_uniform_causes() -> None:
     assert stats.kstest(draw_causes(3, 500, 2, ["uniform"], seeded()).flatten(), "uniform").pvalue > TINY
 
@@ -125,20 +142,20 @@ def test_correlations_of_linear_units_are_the_angles_of_their_weights() -> None:
 
 
 def test_linear_models_have_the_rank_of_their_causes() -> None:
-    nodes = Layered(**LINEAR).draw(30, 200, 12, seeded()).double()
+    nodes = Layered(**LINEAR).draw(30, 200, 12, seeded()).values.double()
     values = torch.linalg.svdvals(nodes - nodes.mean(1, keepdim=True))
     assert (values[:, 3] < 1e-3 * values[:, 0]).all()
     assert (values[:, 2] > 1e-3 * values[:, 0]).double().mean() > 0.8
 
 
 def test_bent_models_have_a_higher_rank() -> None:
-    nodes = Layered(**{**LINEAR, "activations": "sine", "gain": 3.0}).draw(30, 200, 12, seeded()).double()
+    nodes = Layered(**{**LINEAR, "activations": "sine", "gain": 3.0}).draw(30, 200, 12, seeded()).values.double()
     values = torch.linalg.svdvals(nodes - nodes.mean(1, keepdim=True))
     assert (values[:, 5] > 1e-3 * values[:, 0]).double().mean() > 0.8
 
 
 def test_noise_hides_what_nodes_have_in_common() -> None:
-    nodes = Layered(noise=1e3).draw(200, 100, 4, seeded())
+    nodes = Layered(noise=1e3).draw(200, 100, 4, seeded()).values
     nodes = torch.nn.functional.normalize(nodes - nodes.mean(1, keepdim=True), dim=1)
     correlation = (nodes.mT @ nodes).triu(1).square().flatten(1).sum(1) / 10
     assert_mean(correlation, 1 / 99, 0.003)  # of independent columns
@@ -146,7 +163,7 @@ def test_noise_hides_what_nodes_have_in_common() -> None:
 
 def test_noise_of_nodes_adds_to_their_unit_variance() -> None:
     model = Layered(layers=2, noise=0.5, sparsity=0.0, activations="identity", causes=5)
-    variance = model.draw(500, 300, 1, seeded()).var(1).flatten()
+    variance = model.draw(500, 300, 1, seeded()).values.var(1).flatten()
     assert_mean(variance, 1.25, 0.01)  # E N(0, .5)² is .25 too, where nodes have levels of their own
 
 

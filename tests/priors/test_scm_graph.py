@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from priorfit.priors import SCM
-from priorfit.priors.scm_dag import draw_parents, levels_of
+from priorfit.priors.scm_dag import ancestors_of, draw_parents, levels_of
 from priorfit.priors.scm_functions import DEPTH, FUNCTIONS, PROTOTYPES, TREES
-from priorfit.priors.scm_graph import Graph
-from tests.cases import assert_mean, assert_same, seeded
+from priorfit.priors.scm_graph import Graph, unrelated_tables
+from priorfit.priors.scm_nodes import draw_codes
+from tests.cases import TINY, assert_mean, assert_same, seeded
 
 
 def graphs(tasks: int, count: int, roots: float, more: float, redirection: float) -> Tensor:
@@ -64,6 +66,13 @@ def test_shares_of_roots_and_of_further_parents() -> None:
 def test_levels_are_longest_paths() -> None:
     parents = torch.tensor([[[-1] * 3, [0, -1, -1], [0, 1, -1], [-1] * 3, [3, 0, 2]]])
     assert levels_of(parents).tolist() == [[0, 1, 2, 0, 3]]
+
+
+def test_ancestors_are_powers_of_the_adjacency_matrix() -> None:
+    parents = graphs(40, 9, 0.2, 0.5, 0.3)
+    edges = (parents[..., None] == torch.arange(9)).any(2).double()  # (B, G, G)
+    reach = torch.linalg.matrix_power(torch.eye(9) + edges.float(), 9) > 0
+    assert_same(ancestors_of(parents), reach)
 
 
 # Functions
@@ -130,7 +139,7 @@ def test_smooth_functions_have_the_rbf_kernel() -> None:
 
 def test_linear_graphs_with_one_root_have_its_rank() -> None:
     model = Graph(functions="linear", noise=1e-7, roots=0.0, more=0.0, size=3)
-    nodes = model.draw(30, 200, 8, seeded()).double()
+    nodes = model.draw(30, 200, 8, seeded()).values.double()
     values = torch.linalg.svdvals(nodes - nodes.mean(1, keepdim=True))
     assert (values[:, 3] < 1e-3 * values[:, 0]).all()
 
@@ -144,8 +153,81 @@ def test_number_of_nodes_is_log_uniform_and_enough() -> None:
 
 def test_noise_is_that_of_each_node() -> None:
     model = Graph(noise=0.5, nodes=(12, 12), roots=0.0, functions="linear")
-    variance = model.draw(800, 300, 1, seeded()).var(1)[:, 0]
+    variance = model.draw(800, 300, 1, seeded()).values.var(1)[:, 0]
     assert_mean(variance, 1 + 11 / 12 * 0.25, 0.02)
+
+
+def test_categories_are_nearest_rows_and_their_number_is_geometric() -> None:
+    vectors = torch.randn(1500, 400, 3, generator=seeded())
+    codes = draw_codes(vectors, seeded(1))
+    count = torch.tensor([len(c.unique()) for c in codes])
+    assert_same(codes.amax(1).long() + 1, count)
+    expected = np.array([(2 / 3) ** k / 3 for k in range(8)] + [(2 / 3) ** 8])
+    assert stats.chisquare(torch.bincount(count, minlength=11)[2:], 1500 * expected).pvalue > TINY
+
+
+def test_cells_of_categories_are_convex() -> None:
+    pairs = torch.randn(40, 60, 2, generator=seeded())
+    middle = (pairs[:, :30] + pairs[:, 30:]) / 2
+    codes = draw_codes(torch.cat([pairs, middle], 1), seeded(1))
+    same = codes[:, :30] == codes[:, 30:60]
+    assert same.sum() > 200
+    assert_same(codes[:, 60:][same], codes[:, :30][same])
+
+
+def test_shares_of_categorical_features() -> None:
+    raw = SCM({"points": 30}, variant="graph", model={"categorical": 0.8}).draw_table(1500, 20, 60, seeded())
+    share = raw.categorical.double().mean(1)
+    assert_mean((share > 0).double(), 0.5, 0.01)
+    assert stats.kstest(share[share > 0], stats.uniform(0, 0.8).cdf).statistic < 0.06
+    codes = raw.x.mT[raw.categorical]
+    assert_same(codes, codes.round())
+    assert set(codes.unique().tolist()) == set(map(float, range(10)))
+    assert not SCM({"points": 30}, variant="graph").draw_table(50, 20, 9, seeded()).categorical.any()
+
+
+def test_tables_that_say_nothing_are_drawn_again_where_that_is_asked_for() -> None:
+    """Without edges a table is related where a feature is a component of the target's own node."""
+    parents = torch.full((2, 4, 3), -1)
+    parents[:, 3, 0], parents[1, 2, 1] = 1, 1
+    owner = torch.tensor([[0, 2, 3], [0, 2, 3]])
+    assert unrelated_tables(parents, owner).tolist() == [True, False]
+    assert unrelated_tables(parents[:1], torch.tensor([[3, 3]])).tolist() == [False]
+    sizes = {"points": 60, "features": 2, "context": 50}
+    first, second = (SCM(sizes, variant="graph", model={"roots": 1.0, "related": related}) for related in (False, True))
+    x, y = (part[:, :50] for part in first.sample(300, generator=seeded()).observed[:2])
+    again = second.sample(300, generator=seeded())
+    same = (again.observed.y_context == y).all(1)
+    assert second.counts["unrelated target"] >= int((~same).sum()) > 50
+    assert first.counts["unrelated target"] == 0
+    assert_same(again.observed.x_context[same], x[same])
+
+
+def test_the_target_is_a_component_of_its_vector() -> None:
+    raw = SCM({"points": 30}, variant="graph", model={"size": 3}).draw_table(50, 40, 4, seeded())
+    assert raw.vector.shape == (50, 40, 3)
+    y, vector = raw.y - raw.y.mean(1, keepdim=True), raw.vector - raw.vector.mean(1, keepdim=True)
+    product = (y[..., None] * vector).sum(1).square()
+    correlation = product / (y.square().sum(1, keepdim=True) * vector.square().sum(1)).clamp(min=1e-9)
+    assert (correlation[y.abs().amax(1) > 0.01].amax(1) > 0.999).all()
+
+
+@pytest.mark.parametrize("noise", [None, 0.3])
+def test_classes_of_nodes_are_drawn_and_can_be_told(noise: float | None) -> None:
+    prior = SCM(
+        {"points": 80, "features": 6, "context": 60},
+        {"kind": "classes", "nearest": 1.0},
+        variant="graph",
+        model={"categorical": 1.0, "cause_laws": ["mixture", "normal"]},
+        noise=noise,
+    )
+    task = prior.sample(300, generator=seeded())
+    found = torch.nn.functional.one_hot(task.observed.y_context.long(), 10).sum(1) > 0
+    assert_same(found.sum(1), task.observed.n_classes)
+    assert prior.counts["missing class"] < 3000
+    if noise is not None:
+        rest = (task.law.log_prob(task.hidden) + task.law.entropy()).mean(1)
+        assert_mean(rest, 0.0)
 
 
 @pytest.mark.parametrize("features", [1, 6, 40])
@@ -185,6 +267,7 @@ def test_tasks_are_independent_and_the_mean_of_the_rows_does_not_tell_the_last_o
         ({"cause_laws": ["gauss"]}, "Unknown law of causes"),
         ({"roots": 2}, "share"),
         ({"more": -1}, "share"),
+        ({"categorical": 1.5}, "categorical is a share"),
         ({"width": 3}, "variant 'graph'"),
     ],
 )

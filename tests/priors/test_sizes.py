@@ -67,6 +67,27 @@ def test_ranges_are_inclusive_and_uniform() -> None:
     assert stats.chisquare(features).pvalue > TINY
 
 
+def test_log_uniform_sizes_have_their_weights() -> None:
+    generator = seeded()
+    sizes = Sizes([4, 9], [1, 5], context=2, points_law="log_uniform", features_law="log_uniform")
+    drawn = [sizes.draw(generator) for _ in range(3000)]
+    points = np.bincount([n + m for n, m, _ in drawn], minlength=10)[4:]
+    features = np.bincount([size.n_features for size in drawn], minlength=6)[1:]
+    assert stats.chisquare(points, 3000 * np.diff(np.log(np.arange(4, 11))) / np.log(10 / 4)).pvalue > TINY
+    assert stats.chisquare(features, 3000 * np.diff(np.log(np.arange(1, 7))) / np.log(6)).pvalue > TINY
+
+
+def test_cells_are_capped_by_fewer_points() -> None:
+    arguments: dict[str, Any] = {"points": [10, 100], "features": [1, 20], "context": 0}
+    capped, free = Sizes(**arguments, cells=300), Sizes(**arguments)
+    pairs = [(capped.draw(seeded(seed)), free.draw(seeded(seed))) for seed in range(300)]
+    assert all(got.n_features == whole.n_features for got, whole in pairs)
+    assert all(got.n_query == min(whole.n_query, max(10, 300 // got.n_features)) for got, whole in pairs)
+    assert any(got.n_query * got.n_features < whole.n_query * whole.n_features for got, whole in pairs)
+    prior = GaussianProcess({"points": [10, 100], "features": 8, "cells": 80})
+    assert prior.with_context(30, 20).sample(2, generator=seeded()).hidden.shape == (2, 20)
+
+
 def test_sizes_come_from_the_generator_alone() -> None:
     sizes = Sizes([3, 40], [1, 9])
     before = torch.get_rng_state()
@@ -114,6 +135,10 @@ def test_other_contexts_are_not_ordered() -> None:
         ({"points": 10, "queries": 0}, "queries"),
         ({"points": 10, "queries": 2.5}, "queries"),
         ({"points": 10, "queries": "3"}, "queries"),
+        ({"points": 10, "cells": 0}, "cells must"),
+        ({"points": 10, "cells": 1e3}, "cells must"),
+        ({"points": 10, "points_law": "log"}, "points_law must be uniform or log_uniform"),
+        ({"points": 10, "features_law": None}, "features_law"),
         ({"points": 10, "context": "wieghted"}, "did you mean 'weighted'"),
     ],
 )

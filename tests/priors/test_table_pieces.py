@@ -31,7 +31,9 @@ from priorfit.priors.table_pieces import (
 )
 from priorfit.priors.table_pieces.bins import encode, permutations, quantile_thresholds, rank_thresholds
 from priorfit.priors.table_pieces.class_target import interval_probabilities
+from priorfit.priors.table_pieces.flips import flip
 from priorfit.priors.table_pieces.missing import levels
+from priorfit.priors.table_pieces.prototypes import noisy_codes
 from priorfit.priors.table_pieces.target import Values
 from priorfit.priors.table_pieces.warp import kumaraswamy
 from tests.cases import TINY, assert_mean, assert_same, seeded
@@ -230,10 +232,88 @@ def test_class_noise_makes_the_law_known() -> None:
         assert_mean(weighted[:, 0, j], 0.0)
 
 
+@pytest.mark.parametrize("sd", [None, 0.4])
+def test_nearest_classes_are_those_of_prototypes_in_the_context(sd: float | None) -> None:
+    target, n = ClassTarget(nearest=1.0), 25
+    noise = None if sd is None else torch.full((800,), sd)
+    vector = torch.randn(800, 60, 3, generator=seeded())
+    values = target.values(vector[..., 1], noise, seeded(1))._replace(vector=vector)
+    count = target.draw_number(800, n, seeded(2))
+    labels = target.label(values, count, n, seeded(3))
+    y = labels.y.long()
+    assert (y < count[:, None]).all()
+    if sd is None:
+        assert labels.parameters is None
+        assert ((shares(y[:, :n], 10) > 0).sum(1) == count).all()
+        assert not labels.missing.any()
+        ends, middle = vector[:, :20], (vector[:, :20] + vector[:, 20:40]) / 2  # cells are convex
+        both = target.label(values._replace(vector=torch.cat([vector[:, :40], middle], 1)), count, n, seeded(3)).y
+        same = both[:, :20] == both[:, 20:40]
+        assert ends.shape == middle.shape
+        assert_same(both[:, 40:][same], both[:, :20][same])
+    else:
+        assert_same(labels.parameters.sum(-1), torch.ones(800, 35), rtol=0, atol=1e-5)
+        hit = torch.nn.functional.one_hot(y[:, n:], 10) - labels.parameters
+        for j in range(10):
+            assert_mean(hit[..., j].mean(1), 0.0)
+            assert_mean((hit * labels.parameters)[..., j].mean(1), 0.0)
+
+
+def test_noisy_codes_have_the_law_of_gumbel_noise() -> None:
+    scores = torch.tensor([[0.0, 1.0, -0.5, -math.inf]]).expand(1, 20_000, 4)
+    codes, law = noisy_codes(scores, torch.tensor([[0.5]]), seeded())
+    weights = np.exp([0.0, 2.0, -1.0, -np.inf])
+    np.testing.assert_allclose(law[0, 0], weights / weights.sum(), rtol=1e-5)
+    counts = torch.bincount(codes[0], minlength=4)
+    assert counts[3] == 0
+    assert stats.chisquare(counts[:3], 20_000 * weights[:3] / weights.sum()).pvalue > TINY
+    certain, law = noisy_codes(scores, torch.zeros(1, 1), seeded())
+    assert (certain == 1).all()
+    assert_same(law[0, 0], torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    assert noisy_codes(scores, None, seeded())[1] is None
+
+
+def test_without_vectors_the_nearest_values_decide_whatever_their_scale() -> None:
+    target, n = ClassTarget(nearest=1.0, number=3, noise=0.3), 30
+    clean = torch.randn(200, 40, generator=seeded())
+    first, second = (
+        target.label(target.values(scale * clean, None, seeded(1)), full(200, 3), n, seeded(2)) for scale in (1, 64)
+    )
+    assert_same(first.y, second.y)
+    assert_same(first.parameters, second.parameters, rtol=0, atol=1e-3)
+
+
+def test_a_share_of_labels_is_flipped() -> None:
+    """Of the labels that are replaced, one in K stays by chance; the law of the queries says so."""
+    plain, flipped = ClassTarget(number=4), ClassTarget(number=4, flip=0.6)
+    values = plain.values(torch.randn(3000, 300, generator=seeded()), None, seeded())
+    one, two = (target.label(values, full(3000, 4), 280, seeded(1)) for target in (plain, flipped))
+    wrong = (one.y != two.y).double().mean(1)
+    touched = wrong > 0
+    assert_mean(touched.double(), 0.5, 0.005)
+    assert stats.kstest(wrong[touched], stats.uniform(0, 0.6 * 3 / 4).cdf).statistic < 0.05
+    right = two.parameters.gather(2, one.y[:, 280:, None].long())[..., 0]
+    assert_same(two.parameters.sum(-1), torch.ones(3000, 20), rtol=0, atol=1e-5)
+    assert_mean((right - (one.y == two.y)[:, 280:].double()).mean(1), 0.0)
+    assert ((right < 1).any(1) == (right < 1).all(1)).all()
+
+
+def test_flips_mix_a_known_law_with_the_uniform_one_of_the_classes_in_use() -> None:
+    y, law = torch.zeros(4000, 9, dtype=torch.int64), torch.tensor([[0.7, 0.3, 0.0, 0.0]]).expand(4000, 2, 4)
+    count = full(4000, 3)
+    got, mixed = flip(y, law, count, 1.0, seeded())
+    share = 1 - (mixed[:, 0, 0] - mixed[:, 0, 1]) / 0.4
+    assert_same(mixed[..., 2], (share / 3)[:, None].expand(-1, 2), rtol=0, atol=1e-5)
+    assert (mixed[..., 3] == 0).all()
+    assert (got < 3).all()
+    for j in (1, 2):
+        assert_mean((got == j).double().mean(1) - share / 3, 0.0)
+
+
 def test_numbers_keep_their_scale_and_noise_adds_up() -> None:
     target = NumberTarget(noise=0.3)
     y = 5 + 7 * torch.randn(500, 40, generator=seeded())
-    clean, noisy, sd = target.values(y, torch.full((500,), 2.8), seeded(1))
+    clean, noisy, sd, _ = target.values(y, torch.full((500,), 2.8), seeded(1))
     assert_same(clean, y)
     expected = ((0.3 * y.std(1, correction=0, keepdim=True)) ** 2 + 2.8**2).sqrt()
     assert_same(sd, expected, rtol=1e-5, atol=0)
@@ -438,6 +518,8 @@ def test_impossible_pieces_are_refused(name: str, arguments: dict[str, Any], mes
         ("classes", {"number": 1}, "number must be a whole number from 2 to 10"),
         ("classes", {"number": [2, 11]}, "number"),
         ("classes", {"binary": 2}, "binary"),
+        ("classes", {"flip": 2}, "flip"),
+        ("classes", {"nearest": -1}, "nearest"),
         ("classes", {"by_value": -1}, "by_value"),
         ("classes", {"balance": 0.5}, "did you mean 'balanced'"),
         ("classes", {"ordered": "yes"}, "ordered"),

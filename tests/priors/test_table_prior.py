@@ -88,10 +88,11 @@ def test_numbers_follow_their_law() -> None:
     assert_uniform(cdf(task.law, task.hidden))
 
 
+@pytest.mark.parametrize("changes", [{}, {"nearest": 1.0}, {"nearest": 0.5, "flip": 0.5}])
 @pytest.mark.parametrize("n_context", [0, 2, 12])
-def test_classes_follow_their_law(n_context: int) -> None:
+def test_classes_follow_their_law(n_context: int, changes: dict[str, float]) -> None:
     """Also where many draws were rejected, as what decides on that is never the noise of a query."""
-    prior = Sums(SIZES, {**CLASSES, "number": 3, "balanced": 1.0}, noise=1.0).with_context(n_context, 3)
+    prior = Sums(SIZES, {**CLASSES, "number": 3, "balanced": 1.0, **changes}, noise=1.0).with_context(n_context, 3)
     task = prior.sample(4000, generator=seeded())
     surprise = task.law.log_prob(task.hidden) + task.law.entropy()
     assert_mean(surprise.mean(1), 0.0)
@@ -198,7 +199,8 @@ def test_degenerate_tables_are_drawn_again_and_counted() -> None:
 
     prior = spoiled(spoil)
     task = prior.sample(6, generator=seeded())
-    assert prior.counts == {"drawn": 6, "not finite": 3, "constant target": 1, "missing class": 0}
+    expected = {"drawn": 6, "not finite": 3, "constant target": 1, "unrelated target": 0, "missing class": 0}
+    assert prior.counts == expected
     assert task.observed.x_context.isfinite().all()
     assert (task.hidden.abs() < 1e3).all()
     assert len(torch.cat([task.observed.y_context, task.hidden], 1).unique(dim=0)) == 6

@@ -32,8 +32,7 @@ def rank_thresholds(values: Tensor, count: Tensor, rows: Tensor, k: int, generat
     Returns:
         Increasing thresholds, (P, K - 1); infinite from `count` - 1 on.
     """
-    order = torch.rand(values.shape, generator=generator, device=values.device) + _beyond(values, rows)
-    index = order.topk(min(k, values.shape[1]), 1, largest=False).indices  # in random order
+    index = random_rows(values, rows, k, generator)
     unused = torch.arange(index.shape[1], device=values.device) >= count[:, None]
     thresholds = torch.where(unused, INF, values.gather(1, index)).sort(1).values[:, 1:]
     return torch.nn.functional.pad(thresholds, (0, k - 1 - thresholds.shape[1]), value=INF)
@@ -45,6 +44,12 @@ def quantile_thresholds(values: Tensor, count: Tensor, rows: Tensor, k: int) -> 
     j = torch.arange(1, k, device=values.device)
     index = (j * rows[:, None] / count[:, None]).long().clamp(max=values.shape[1] - 1)
     return torch.where(j < count[:, None], ordered.gather(1, index), INF)
+
+
+def random_rows(values: Tensor, rows: Tensor, k: int, generator: Generator) -> Tensor:
+    """Distinct random rows of `values` (P, N), in random order, the first `rows` (P,) before others: (P, min(K, N))."""
+    order = torch.rand(values.shape, generator=generator, device=values.device) + _beyond(values, rows)
+    return order.topk(min(k, values.shape[1]), 1, largest=False).indices
 
 
 def _beyond(values: Tensor, rows: Tensor) -> Tensor:

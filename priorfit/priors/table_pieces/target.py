@@ -34,6 +34,7 @@ class Values(NamedTuple):
     clean: Tensor  # (B, N), without noise
     noisy: Tensor  # (B, N)
     sd: Tensor | None  # (B, 1), of the noise; None where unknown
+    vector: Tensor | None = None  # (B, N, D), as in `Raw`
 
 
 class Target(Registered, ABC):
