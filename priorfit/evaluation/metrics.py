@@ -6,8 +6,9 @@ Letters: T tasks, S hidden values scored per task.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,9 @@ class Row:
             to the network, 0 for a perfect one.
         median_gap: median over the tasks of their mean gap.
         coverage: of the central intervals, one per level; the level itself for a calibrated network.
+        accuracy: share of hidden classes that are the network's most probable one.
         effective_sample_size: mean over the tasks, for a reference by importance sampling.
+        draws: what the prior counted, see `Scores`.
     """
 
     n_context: int
@@ -47,7 +50,9 @@ class Row:
     gap: Estimate | None
     median_gap: float | None
     coverage: list[Estimate] | None
+    accuracy: Estimate | None
     effective_sample_size: float | None
+    draws: Mapping[str, Any]
 
     @property
     def trusted(self) -> bool:
@@ -69,7 +74,9 @@ def summarize(scores: Scores, levels: Sequence[float]) -> Row:
         gap=None if gap is None else estimate(gap, scores.unit),
         median_gap=None if gap is None else float(np.median(gap.mean(1))),
         coverage=None if scores.pit is None else coverage(scores.pit, levels, scores.unit),
+        accuracy=None if scores.correct is None else estimate(scores.correct, scores.unit),
         effective_sample_size=None if sizes is None else float(sizes.mean()),
+        draws=scores.draws,
     )
 
 

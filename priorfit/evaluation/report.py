@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError, update_me
 from priorfit.evaluation.metrics import Row, summarize
 from priorfit.evaluation.scoring import Scores, score
 from priorfit.evaluation.settings import Settings, changed_prior
+from priorfit.models import Network
 from priorfit.priors import Prior
 from priorfit.provenance import provenance
 
@@ -34,6 +35,7 @@ class Report:
         rows: the metrics by context size.
         scores: what they were computed from, by context size.
         seconds: how long it took.
+        parts: the same for each part of the prior, by name; see `Prior.parts`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Report:
     rows: list[Row]
     scores: list[Scores]
     seconds: float
+    parts: Mapping[str, Report] = field(default_factory=dict)
 
     @property
     def reference(self) -> str | None:
@@ -56,16 +59,29 @@ class Report:
         trusted = [row for row in self.rows if row.trusted]
         return max(trusted, key=lambda row: row.gap.mean if row.gap else 0.0, default=None)
 
+    def named_rows(self, name: str = "") -> Iterator[tuple[str, Row]]:
+        """All rows, with the name of their part before them; "" for those of the whole."""
+        yield from ((name, row) for row in self.rows)
+        for key, part in self.parts.items():
+            yield from part.named_rows(f"{name} / {key}" if name else key)
+
+    def measured(self) -> dict[str, Any]:
+        """The numbers, as JSON holds them (what is not finite becomes None)."""
+        return {
+            "prior": {"name": self.prior.registered_name, "arguments": plain(self.prior.arguments)},
+            "reference": self.reference,
+            "sizes": plain([asdict(row) for row in self.rows]),
+            "parts": {name: part.measured() for name, part in self.parts.items()},
+        }
+
     def document(self) -> dict[str, Any]:
-        """All numbers and where they come from, as JSON holds them (what is not finite becomes None)."""
+        """All numbers and where they come from, as JSON holds them."""
         metadata = {key: self.checkpoint.metadata[key] for key in IDENTITY}
         return {
             "schema_version": 1,
             "checkpoint": {"name": self.name, **metadata},
             "settings": asdict(self.settings),
-            "prior": {"name": self.prior.registered_name, "arguments": plain(self.prior.arguments)},
-            "reference": self.reference,
-            "sizes": plain([asdict(row) for row in self.rows]),
+            **self.measured(),
             "seconds": round(self.seconds, 1),
             "provenance": provenance(),
         }
@@ -95,13 +111,28 @@ def evaluate_checkpoint(checkpoint: Checkpoint | AnyPath, *, progress: bool = Tr
         settings = replace(settings, context_sizes=prior.context_sizes())
     sizes = list(settings.context_sizes or ())
     network = checkpoint.network.to(settings.device).eval()
-    started, scores = time.perf_counter(), []
-    with tqdm(total=len(sizes) * settings.tasks, unit="task", disable=not progress) as bar:
-        for n_context in sizes:
-            bar.set_description(f"n = {n_context}")
-            scores.append(score(network, prior, n_context, settings, bar.update))
+    total = len(sizes) * settings.tasks * count_parts(prior)
+    with tqdm(total=total, unit="task", disable=not progress) as bar:
+        return measure(Report(name, checkpoint, prior, settings, [], [], 0.0), network, bar)
+
+
+def count_parts(prior: Prior) -> int:
+    """This prior, its parts, and theirs."""
+    return 1 + sum(map(count_parts, prior.parts().values()))
+
+
+def measure(report: Report, network: Network, bar: tqdm, label: str = "") -> Report:
+    """The report with its numbers, and those of the parts of its prior."""
+    started, settings, scores = time.perf_counter(), report.settings, []
+    for n_context in settings.context_sizes or ():
+        bar.set_description(f"{label}n = {n_context}")
+        scores.append(score(network, report.prior, n_context, settings, bar.update))
+    parts = {
+        name: measure(replace(report, prior=prior), network, bar, f"{label}{name}, ")
+        for name, prior in report.prior.parts().items()
+    }
     rows = [summarize(one, settings.levels) for one in scores]
-    return Report(name, checkpoint, prior, settings, rows, scores, time.perf_counter() - started)
+    return replace(report, rows=rows, scores=scores, seconds=time.perf_counter() - started, parts=parts)
 
 
 def check_storable(checkpoint: AnyPath) -> Path:
@@ -122,7 +153,7 @@ def store(report: Report, path: Path) -> None:
     A measurement on a changed prior is kept beside it, under a name such as "evaluation, sizes.features=5".
     """
     document = report.document()
-    kept = ("settings", "reference", "sizes", "provenance")
+    kept = ("settings", "reference", "sizes", "parts", "provenance")
     key = ", ".join(["evaluation", *flattened(report.settings.prior)])
     update_metrics(path, {key: {name: document[name] for name in kept}})
 

@@ -5,13 +5,15 @@ Letters: B tasks per batch, T tasks in all, S hidden values scored per task.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from priorfit.evaluation.settings import Settings
 from priorfit.models import Network
@@ -32,21 +34,40 @@ class Scores:
             the hidden part's law given each task's own latents, an oracle; (T, S), or None where there is neither.
         pit: the network's cdf at the hidden values (probability integral transform), (T, S), or None where
             its distribution has no cdf.
+        correct: whether the network's most probable class is the hidden one, (T, S), or None where its distribution
+            is not categorical.
         effective_sample_size: of a reference by importance sampling, (T,), else None.
         unit: which tasks are independent of one another, (T,): those of different numbers.
+        draws: what the prior counted while it drew them, see `Prior.counts`.
     """
 
     n_context: int
     log_prob: Array
     reference: Array | None
     pit: Array | None
+    correct: Array | None
     effective_sample_size: Array | None
     unit: Array
+    draws: Mapping[str, Any]
+
+
+class Batch(NamedTuple):
+    """The scores of one batch, as in `Scores`."""
+
+    log_prob: Array
+    reference: Array | None
+    pit: Array | None
+    correct: Array | None
+    effective_sample_size: Array | None
 
 
 def draw_tasks(prior: Prior, n_context: int, settings: Settings) -> Iterator[Task]:
     """The fixed tasks of one context size, batch by batch: the same for every network."""
-    fixed = prior.with_context(n_context, settings.queries)
+    yield from draw_fixed(prior.with_context(n_context, settings.queries), n_context, settings)
+
+
+def draw_fixed(fixed: Prior, n_context: int, settings: Settings) -> Iterator[Task]:
+    """The same from a prior whose sizes are fixed already."""
     generator = task_generator(settings.seed, EVALUATION, index=n_context, device=settings.device)
     for start in range(0, settings.tasks, settings.batch_size):
         yield fixed.sample(min(settings.batch_size, settings.tasks - start), generator=generator)
@@ -62,31 +83,34 @@ def score(
         ValueError: the network does not take the prior's tasks, or gives a log density that is not finite.
     """
     batches, shapes = [], []
-    for task in draw_tasks(prior, n_context, settings):
+    prior = prior.with_context(n_context, settings.queries)
+    for task in draw_fixed(prior, n_context, settings):
         batches.append(score_batch(network, prior, task))
         shapes.append([part.shape[1:] for part in task.observed])
         advance(len(task))
-    log_prob, reference, pit, sample_size = map(_joined, zip(*batches, strict=True))
+    log_prob, reference, pit, correct, sample_size = map(_joined, zip(*batches, strict=True))
     assert log_prob is not None
     if not np.isfinite(log_prob).all():
         count = int((~np.isfinite(log_prob)).sum())
         raise ValueError(f"{count} of {log_prob.size} log densities at context size {n_context} are not finite.")
-    # Tasks of a batch share its sizes. Where batches differ in size, only batches are independent.
-    alike = all(shape == shapes[0] for shape in shapes)
+    # Tasks of a batch share its sizes and the part of the prior. Where batches differ, only batches are independent.
+    alike = all(shape == shapes[0] for shape in shapes) and not prior.parts()
     unit = np.arange(len(log_prob)) // (1 if alike else settings.batch_size)
-    return Scores(n_context, log_prob, reference, pit, sample_size, unit)
+    draws = copy.deepcopy(dict(prior.counts))
+    return Scores(n_context, log_prob, reference, pit, correct, sample_size, unit, draws)
 
 
-def score_batch(network: Network, prior: Prior, task: Task) -> tuple[Array | None, ...]:
-    """Log density, reference, PIT and effective sample size of one batch, as in `Scores`."""
+def score_batch(network: Network, prior: Prior, task: Task) -> Batch:
+    """The scores of one batch."""
     predicted = network(*task.observed)
     log_prob, pit = _rows(predicted.log_prob(task.hidden)), _cdf(predicted, task.hidden)
+    correct = _rows(predicted.mode == task.hidden) if isinstance(predicted, Categorical) else None
     reference = prior.truth(task)
     if reference is None:
-        return log_prob, None, pit, None
+        return Batch(log_prob, None, pit, correct, None)
     sampled = prior.reference == "importance sampling"
     size = effective_sample_size(reference).cpu().numpy() if sampled else None
-    return log_prob, _rows(reference.log_prob(task.hidden)), pit, size
+    return Batch(log_prob, _rows(reference.log_prob(task.hidden)), pit, correct, size)
 
 
 def effective_sample_size(mixture: Distribution) -> Tensor:
@@ -109,6 +133,6 @@ def _rows(values: Tensor) -> Array:
 
 
 def _joined(parts: tuple[Array | None, ...]) -> Array | None:
-    """The batches' arrays as one, or None if there are none."""
+    """The batches' arrays as one, or None if some batch has none."""
     present = [part for part in parts if part is not None]
-    return np.concatenate(present) if present else None
+    return np.concatenate(present) if len(present) == len(parts) else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from priorfit.checkpoint_file import plain
 from priorfit.evaluation.metrics import FEW, Estimate, Row
@@ -12,13 +14,23 @@ from priorfit.evaluation.report import Report
 from priorfit.files import replacing
 from priorfit.provenance import provenance
 
+REFERENCES = {
+    "oracle": "Reference{0}: an oracle that knows each task's own latents. Gap: NLL minus reference NLL on the same "
+    "values; what no data can tell is part of it, so that a perfect network has one too.",
+    "posterior": "Reference{0}: the prior's own posterior ({1}). Gap: NLL minus reference NLL on the same values: the "
+    "KL divergence from the reference, and 0 for a perfect network.",
+}
 Column = tuple[str, Callable[[Row], str]]
 
 
 def table(report: Report) -> str:
     """The metrics by context size, as a Markdown table that is aligned to be read as it is."""
-    columns = [column for column in _columns(report) if any(column[1](row) for row in report.rows)]
-    return markdown_table([name for name, _ in columns], [[cell(row) for _, cell in columns] for row in report.rows])
+    rows = list(report.named_rows())
+    columns = [column for column in _columns(report) if any(column[1](row) for _, row in rows)]
+    header, cells = [name for name, _ in columns], [[cell(row) for _, cell in columns] for _, row in rows]
+    if report.parts:
+        header, cells = ["part", *header], [[name or "all", *own] for (name, _), own in zip(rows, cells, strict=True)]
+    return markdown_table(header, cells)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -46,19 +58,21 @@ def _columns(report: Report) -> list[Column]:
         ("median gap", lambda row: "" if row.median_gap is None else f"{row.median_gap:.4f}"),
     ]
     levels = [_coverage_column(index, level) for index, level in enumerate(report.settings.levels)]
-    return [*fixed, *levels, ("ESS", _sample_size)]
+    return [*fixed, ("accuracy", lambda row: _per_cent(row.accuracy)), *levels, ("ESS", _sample_size)]
 
 
 def _coverage_column(index: int, level: float) -> Column:
     """Coverage in per cent at one level."""
 
     def cell(row: Row) -> str:
-        if row.coverage is None:
-            return ""
-        found = row.coverage[index]
-        return with_error(Estimate(100 * found.mean, 100 * found.standard_error), 1)
+        return "" if row.coverage is None else _per_cent(row.coverage[index])
 
     return f"{100 * level:g} %", cell
+
+
+def _per_cent(share: Estimate | None) -> str:
+    """A share in per cent."""
+    return "" if share is None else with_error(Estimate(100 * share.mean, 100 * share.standard_error), 1)
 
 
 def _sample_size(row: Row) -> str:
@@ -69,22 +83,22 @@ def _sample_size(row: Row) -> str:
 
 def notes(report: Report) -> list[str]:
     """What the columns mean and which value each would have for a perfect network, one sentence each."""
-    settings, rows = report.settings, report.rows
+    settings, rows = report.settings, [row for _, row in report.named_rows()]
     lines = [
         f"{settings.tasks} tasks per context size n, {settings.queries} hidden values each, seed "
         f"{settings.seed}; ± is one standard error, from the spread between independent tasks.",
         "NLL: mean negative log density of the hidden values, in nats.",
     ]
-    if report.reference == "oracle":
-        lines.append(
-            "Reference: an oracle that knows each task's own latents. Gap: NLL minus reference NLL on the same values; "
-            "what no data can tell is part of it, so that a perfect network has one too."
-        )
-    elif report.reference is not None:
-        lines.append(
-            f"Reference: the prior's own posterior ({report.reference}). Gap: NLL minus reference "
-            "NLL on the same values: the KL divergence from the reference, and 0 for a perfect network."
-        )
+    if report.parts:
+        lines.append("Part: rows of one part of the prior alone, as many tasks each; all: the whole prior.")
+    references = _references(report)
+    for reference in dict.fromkeys(references.values()):
+        named = [name for name, own in references.items() if own == reference]
+        where = "" if len(named) == len(references) else f" ({', '.join(named)})"
+        if reference is not None:
+            lines.append(REFERENCES["oracle" if reference == "oracle" else "posterior"].format(where, reference))
+    if any(row.accuracy for row in rows):
+        lines.append("Accuracy: how often the most probable class is the hidden one, in %.")
     if any(row.coverage for row in rows):
         lines.append("Columns in %: how often central intervals hold the truth; the header is the perfect value.")
     if any(row.effective_sample_size is not None for row in rows):
@@ -92,7 +106,32 @@ def notes(report: Report) -> list[str]:
             "ESS: effective sample size of the reference's importance sampling, mean over the tasks. * marks "
             f"less than {FEW}: the reference itself is poor there, and the gap comes out too small."
         )
-    return lines
+    return [*lines, *_draw_notes(report)]
+
+
+def _references(report: Report, name: str = "all") -> dict[str, str | None]:
+    """How the truth was known, by part."""
+    own = {key: _references(part, key if name == "all" else f"{name} / {key}") for key, part in report.parts.items()}
+    return {name: report.reference} | {key: value for part in own.values() for key, value in part.items()}
+
+
+def _draw_notes(report: Report) -> list[str]:
+    """How often the prior drew again, over all context sizes; nothing where it does not count."""
+    total: Counter[str] = Counter()
+    for row in report.rows:
+        total.update(flat_counts(row.draws))
+    if not total:
+        return []
+    counted = ", ".join(f"{name} {number}" for name, number in total.items())
+    return [f"Tasks that the prior drew, and degenerate ones that it drew again, by reason: {counted}."]
+
+
+def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
+    """Nested counts with names such as "part: reason"."""
+    flat: dict[str, int] = {}
+    for name, value in counts.items():
+        flat |= flat_counts(value, f"{prefix}{name}: ") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def conclusion(report: Report) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def train(config: DictConfig) -> float | None:
     use_averaged_weights(trainer, module)
     metrics = dict(trainer.validate(module, data, verbose=False)[0])
     if trainer.is_global_zero:
-        summary = training_summary(config, trainer, network, seconds)
+        draws = {} if config.num_workers else dict(prior.counts)  # worker processes count for themselves
+        if draws:
+            log.info("Draws of the prior: %s", draws)
+        summary = training_summary(config, trainer, network, seconds, draws)
         export(folder / "checkpoint.safetensors", module, prior, summary, metrics, config.description)
         log.info("Validation: %s", ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
     return metrics.get("gap", metrics["val/loss"])
@@ -112,14 +116,17 @@ def use_averaged_weights(trainer: Trainer, module: Amortized) -> None:
             callback.on_train_end(trainer, module)
 
 
-def training_summary(config: DictConfig, trainer: Trainer, network: Network, seconds: float) -> dict[str, Any]:
-    """What a checkpoint says of its training."""
+def training_summary(
+    config: DictConfig, trainer: Trainer, network: Network, seconds: float, draws: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint says of its training; `draws` is what the prior counted in this process."""
     keys = ("batch_size", "seed", "optimizer", "warmup", "use_law", "trainer", "callbacks")
     return {
         "steps": trainer.global_step,
         "tasks": trainer.global_step * config.batch_size * trainer.accumulate_grad_batches * trainer.world_size,
         "seconds_of_last_run": round(seconds, 1),
         "n_parameters": network.n_parameters,
+        "draws": draws,
         "config": {key: plain_config(config)[key] for key in keys},
     }
 

@@ -13,10 +13,10 @@ from scipy.stats import norm
 from priorfit.checkpoints import Checkpoint
 from priorfit.evaluation import Report, evaluate_checkpoint
 from priorfit.evaluation.settings import Settings, changed_prior, merge
-from priorfit.evaluation.writers import conclusion, markdown, table
+from priorfit.evaluation.writers import conclusion, flat_counts, markdown, table
 from priorfit.models import PFN
-from priorfit.priors import StudentTProcess
-from tests.evaluation.exact import DensityOnly, Exact, WithoutReference, gentle, in_memory
+from priorfit.priors import SCM, Mixture, StudentTProcess
+from tests.evaluation.exact import DensityOnly, Even, Exact, WithoutReference, gentle, in_memory
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -115,6 +115,54 @@ def test_changes_reach_the_prior_and_the_report() -> None:
         quietly(checkpoint, prior={"sizes": {"features": 5}}, tasks=10)
     with pytest.raises(ValueError, match="did you mean 'noise'"):
         changed_prior(checkpoint, {"nois": 1.0})
+
+
+def test_parts_of_a_mixture_are_measured_on_their_own() -> None:
+    """Each part has the rows that its prior alone would have, and its own kind of reference."""
+    given = {"sizes": {"points": 60}, "lengthscale": 0.1, "output_scale": 0.1, "noise": 0.1}
+    parts = {
+        "narrow": {"prior": "gaussian_process", "weight": 3.0, **given},
+        "blind": {"prior": "without_reference", **given, "noise": 0.5},
+    }
+    network, options = Exact(gentle().arguments), {"context_sizes": [0, 5], "tasks": 40, "batch_size": 10}
+    report = quietly(in_memory(network, Mixture(parts)), **options)
+    alone = quietly(in_memory(network, gentle()), **options)
+    assert report.parts["narrow"].rows == alone.rows
+    assert [part.reference for part in report.parts.values()] == ["exact", None]
+    assert report.reference is None
+    assert report.rows[0].tasks == 40
+    assert report.scores[0].unit.tolist() == [batch for batch in range(4) for _ in range(10)]
+    document = json.loads(json.dumps(report.document()))
+    assert document["parts"]["narrow"]["sizes"] == alone.document()["sizes"]
+    assert document["parts"]["blind"]["prior"]["arguments"]["noise"] == 0.5
+    assert alone.document()["parts"] == {}
+    lines = table(report).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["all", "all", "narrow", "narrow", "blind", "blind"]
+    assert "Reference (narrow): the prior's own posterior (exact)" in markdown(report, [])
+    assert "part" not in table(alone).splitlines()[0]
+
+
+def test_classes_have_an_accuracy_and_the_draws_of_tables_are_counted() -> None:
+    table_prior = {"sizes": {"points": 60, "features": 2}, "noise": 0.5}
+    prior = SCM(**table_prior, target={"kind": "classes", "number": 4, "balanced": 1.0})
+    report = quietly(in_memory(Even(), prior), context_sizes=[20], tasks=300, queries=20)
+    (row,) = report.rows
+    assert row.nll.mean == pytest.approx(math.log(4), abs=1e-6)
+    assert row.accuracy is not None
+    assert abs(row.accuracy.mean - 0.25) < 4 * row.accuracy.standard_error
+    assert row.coverage is None
+    assert row.draws["drawn"] == 300
+    assert row.draws["missing class"] > 0
+    text = markdown(report, [])
+    assert "accuracy" in table(report)
+    assert f"drawn 300, not finite 0, constant target {row.draws['constant target']}, " in text
+    assert json.loads(json.dumps(report.document()))["sizes"][0]["draws"] == row.draws
+    assert "accuracy" not in table(measure(tasks=5))
+
+
+def test_counts_of_parts_are_summed_by_name_and_reason() -> None:
+    counts = {"a": {"drawn": 3, "missing class": 1}, "b": {"c": {"drawn": 2}}}
+    assert flat_counts(counts) == {"a: drawn": 3, "a: missing class": 1, "b: c: drawn": 2}
 
 
 @pytest.mark.parametrize(

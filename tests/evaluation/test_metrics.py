@@ -64,7 +64,7 @@ def test_effective_sample_size(weights: list[float], size: float) -> None:
 def test_a_summary_pairs_network_and_reference() -> None:
     log_prob = RNG.normal(size=(6, 2))
     gap = np.array([0.0, 0, 0, 0.3, 0.6, 3])
-    row = summarize(Scores(5, log_prob, log_prob + gap[:, None], None, None, np.arange(6)), [0.9])
+    row = summarize(Scores(5, log_prob, log_prob + gap[:, None], None, None, None, np.arange(6), {}), [0.9])
     assert row.gap is not None
     assert row.gap.mean == pytest.approx(0.65)
     assert row.gap.standard_error == pytest.approx(gap.std(ddof=1) / math.sqrt(6))
@@ -77,4 +77,4 @@ def test_a_summary_pairs_network_and_reference() -> None:
 @pytest.mark.parametrize(("size", "trusted"), [(None, True), (200.0, True), (3.0, False)])
 def test_a_reference_of_few_draws_is_not_trusted(size: float | None, trusted: bool) -> None:
     one = Estimate(0.1, 0.01)
-    assert Row(5, 10, one, one, one, 0.1, None, size).trusted is trusted
+    assert Row(5, 10, one, one, one, 0.1, None, None, size, {}).trusted is trusted
