@@ -46,6 +46,8 @@ class NetworkCase:
     name: str
     observe: Callable[[Generator], Observed]
     arguments: dict[str, Any] = field(default_factory=dict)
+    may_miss: tuple[int, ...] = ()  # which of the observed parts may have NaN, for missing values
+    rounding: float = 1e-5  # tolerance where batches of another shape are compared
 
     def build(self, *, trained: bool = True) -> Network:
         """The network; `trained` moves every parameter: layers of zeros hide what is behind them."""
@@ -67,6 +69,26 @@ def regression(n: int = 5, m: int = 4, n_features: int = 2, batch: int = 3) -> C
     def observe(generator: Generator) -> Observed:
         rows = torch.randn(batch, n + m, n_features + 1, generator=generator)
         return rows[:, :n, :-1], rows[:, :n, -1], rows[:, n:, :-1]
+
+    return observe
+
+
+def tables(
+    n_classes: int, n: int = 9, m: int = 4, n_features: int = 4, batch: int = 3
+) -> Callable[[Generator], Observed]:
+    """What a network for tables observes: x_context (B, n, F), y_context, x_query, categorical, n_classes."""
+
+    def observe(generator: Generator) -> Observed:
+        batch = 3
+        x = torch.randn(batch, n + m, n_features, generator=generator)
+        x[..., 0] = (2 * x[..., 0]).round().clamp(-2, 2) + 2  # five categories
+        x[torch.rand(x.shape, generator=generator) < 0.1] = torch.nan
+        y = torch.randn(batch, n, generator=generator)
+        if n_classes:
+            y = torch.arange(n).remainder(n_classes).float().expand(batch, n)
+        categorical = torch.zeros(batch, n_features, dtype=torch.bool)
+        categorical[:, 0] = True
+        return x[:, :n], y, x[:, n:], categorical, torch.full((batch,), n_classes)
 
     return observe
 
@@ -114,6 +136,8 @@ UNRULY = {
     "narrowing": 0.5,
     "thinning": 0.5,
 }
+CATEGORIES = {"categorical": 0.8, "cause_laws": ["mixture", "normal"]}
+CELLS = {"kind": "classes", "number": [2, 3], "nearest": 0.5, "flip": 0.3}
 
 PRIORS = [
     PriorCase("gaussian_process", "gaussian_process", {"sizes": SIZES}),
@@ -128,19 +152,28 @@ PRIORS = [
     PriorCase("scm", "scm", {"sizes": SIZES, "noise": 0.3}),
     PriorCase("scm-no_law", "scm", {"sizes": SIZES}),
     PriorCase("scm-graph", "scm", {"sizes": SIZES, "variant": "graph", "noise": 0.3}),
+    PriorCase("scm-categories", "scm", {"sizes": SIZES, "variant": "graph", "model": CATEGORIES, "target": CELLS}),
     PriorCase("linear_bnn", "linear_bnn", {"sizes": SIZES, "hidden": 2, "importance_draws": 500}),
     PriorCase("mixture", "mixture", {"components": COMPONENTS}),
 ]
 REGRESSION_PRIORS = [case for case in PRIORS if issubclass(priors.classes[case.name], RegressionPrior)]
 
 SMALL = {"max_features": 3, "n_buckets": 20, "width": 16, "n_layers": 2, "n_heads": 2}
+SMALL_TABLES = {"width": 16, "n_heads": 2, "n_cell_layers": 2, "n_row_layers": 1, "n_thinking": 2, "max_features": 5}
+CLASSES, NUMBERS = {**SMALL_TABLES, "max_classes": 4}, {**SMALL_TABLES, "max_classes": 0, "n_buckets": 20}
 SMALL_CURVES = {"length": 30, "n_basis": 5, "n_levels": 4, "n_buckets": 20, "width": 16, "n_layers": 2}
 
 NETWORKS = [
     NetworkCase("pfn", "pfn", regression(), SMALL),
     NetworkCase("curve_pfn", "curve_pfn", curves(), SMALL_CURVES),
+    NetworkCase("table_pfn-classes", "table_pfn", tables(3), CLASSES, (0, 2), 1e-3),
+    NetworkCase(
+        "table_pfn-numbers", "table_pfn", tables(0), {**SMALL_TABLES, "max_classes": 0, "n_buckets": 20}, (0, 2)
+    ),
 ]
-REGRESSION_NETWORKS = [case for case in NETWORKS if hasattr(networks.classes[case.name], "decode")]
+REGRESSION_NETWORKS = [
+    case for case in NETWORKS if hasattr(networks.classes[case.name], "decode") and not case.may_miss
+]
 
 DISTRIBUTIONS = [
     DistributionCase("bar", uneven_bars),

@@ -7,6 +7,7 @@ Letters: K buckets, "..." batch shape.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -118,6 +119,53 @@ class BarDistribution(Distribution):
         """The distribution of loc + scale * y; `scale` must be positive."""
         return type(self)(self.logits, self.borders, loc + self.loc * scale, self.scale * scale)
 
+    @classmethod
+    def mixture(cls, parts: Sequence[Self]) -> Self:
+        """The even mixture of distributions on the same borders, which may differ in loc and scale.
+
+        Where they do not differ the result is exact. Else its cdf is the mean of the parts' cdfs at every border
+        between two buckets, on a loc and scale that cover all parts: those of the mixture, if the parts' loc and scale
+        are their means and standard deviations. Detail finer than its buckets is lost.
+
+        Args:
+            parts: at least one, of one batch shape.
+
+        Raises:
+            ValueError: no parts, or parts on other borders.
+        """
+        if not parts or any(not torch.equal(part.borders, parts[0].borders) for part in parts):
+            raise ValueError("A mixture needs at least one distribution, and all of them on the same borders.")
+        loc = torch.stack([part.loc.expand(part.batch_shape) for part in parts])
+        scale = torch.stack([part.scale.expand(part.batch_shape) for part in parts])
+        if (loc == loc[0]).all() and (scale == scale[0]).all():
+            logits = torch.stack([part.logits for part in parts]).logsumexp(0)
+            return cls(logits, parts[0].borders, loc[0], scale[0])
+        center = loc.mean(0)
+        spread = (scale.square() + (loc - center).square()).mean(0).sqrt()
+        breaks = center[..., None] + spread[..., None] * parts[0].borders[1:-1]  # (..., K - 1)
+        masses = torch.stack([part._masses(breaks) for part in parts]).mean(0)
+        logits = masses.clamp(min=torch.finfo(masses.dtype).tiny).log()
+        return cls(logits, parts[0].borders, center, spread)
+
+    def _masses(self, breaks: Tensor) -> Tensor:
+        """Masses (..., Q + 1) before, between and after increasing `breaks` (..., Q).
+
+        They are differences of P(Y <= break) below the median and of P(Y > break) above it, each accurate where small.
+        """
+        z = (breaks - self.loc[..., None]) / self.scale[..., None]
+        bucket, last = self._bucket(z), self.logits.shape[-1] - 1
+        (start, end), (low, high) = self._anchors, self._tail_scales
+        below = ((z - self.borders[bucket]) / self.widths[bucket]).clamp(0, 1)  # shares of the bucket's mass
+        below = torch.where(bucket == 0, 2 * _normal_cdf((z - start).clamp(max=0) / low), below)
+        above = torch.where(bucket == last, 2 * _normal_cdf((end - z).clamp(max=0) / high), 1 - below)
+        below = torch.where(bucket == last, 1 - above, below)
+        mass = self.probs.expand(*z.shape[:-1], -1)  # (..., K)
+        before, after = mass.cumsum(-1) - mass, mass.flip(-1).cumsum(-1).flip(-1) - mass
+        pad, mass = torch.nn.functional.pad, mass.gather(-1, bucket)
+        below = pad(pad(before.gather(-1, bucket) + below * mass, (1, 0)), (0, 1), value=1.0)  # (..., Q + 2)
+        above = pad(pad(after.gather(-1, bucket) + above * mass, (1, 0), value=1.0), (0, 1))
+        return torch.where(below[..., 1:] < 0.5, below.diff(dim=-1), -above.diff(dim=-1)).clamp(min=0)
+
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> Self:
         """This distribution with a larger batch shape."""
         shape = torch.Size(batch_shape)
@@ -143,7 +191,24 @@ class BarDistribution(Distribution):
         z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape))
         (start, end), (low, high) = self._anchors, self._tail_scales
         beyond = (start - z).clamp(min=0) / low + (z - end).clamp(min=0) / high
-        return self._pick(self._log_heights, self._bucket(z)) - beyond.square() / 2 - self.scale.log()
+        log_prob = self._pick(self._log_heights, self._bucket(z)) - beyond.square() / 2 - self.scale.log()
+        if z.requires_grad:
+            rising = self._slope(z) * z
+            log_prob = log_prob + rising - rising.detach()
+        return log_prob
+
+    @torch.no_grad()
+    def _slope(self, z: Tensor) -> Tensor:
+        """Slope of the log density at z, as if it ran straight from one bucket's centre to the next.
+
+        The density itself has steps, whose slope says nothing: with it alone, the best scale would be ever smaller.
+        """
+        heights = self._log_heights.expand(*z.shape, -1)
+        centres = (self.borders[:-1] + self.borders[1:]) / 2
+        left = torch.searchsorted(centres[1:-1].contiguous(), z.contiguous())
+        rise = self._pick(heights.diff(dim=-1), left) / self._pick(centres.diff(), left)
+        start, end = self._anchors
+        return torch.where((z > start) & (z < end), rise, 0.0)  # tails are smooth
 
     def expected_log_prob(self, law: Distribution) -> Tensor:
         """E[log_prob(Y)] for Y ~ `law`, in closed form; gradients reach this distribution only.

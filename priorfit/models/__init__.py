@@ -6,5 +6,6 @@ if __name__ != "priorfit.models":
 from priorfit.models.base import Network, networks
 from priorfit.models.curve_pfn import CurvePFN
 from priorfit.models.pfn import PFN
+from priorfit.models.table_pfn import TablePFN
 
-__all__ = ["PFN", "CurvePFN", "Network", "networks"]
+__all__ = ["PFN", "CurvePFN", "Network", "TablePFN", "networks"]

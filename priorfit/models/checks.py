@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -52,3 +54,86 @@ def check_curves(steps: Tensor, values: Tensor, query_steps: Tensor, visible: Te
             raise ValueError(f"{name} has NaN or infinite values: leave unobserved steps out.")
     if visible.dtype != torch.int64 or not ((visible >= 0) & (visible <= steps.shape[1])).all():
         raise ValueError(f"visible must be whole numbers (int64) from 0 to the {steps.shape[1]} observed steps.")
+
+
+class Limits(NamedTuple):
+    """What a network for tables takes."""
+
+    max_features: int
+    max_classes: int  # 0: it does not classify
+    numbers: bool  # whether it predicts numbers
+
+
+def check_table(
+    x_context: Tensor,
+    y_context: Tensor,
+    x_query: Tensor,
+    categorical: Tensor,
+    n_classes: Tensor,
+    limits: Limits,
+) -> None:
+    """Refuses arguments that are not as in `Table`, or beyond the limits; x may have NaN, but not infinite values.
+
+    Raises:
+        ValueError: wrong ranks or lengths, too many features or classes, infinite values, targets that are missing
+            or are no classes, tasks of both kinds in one batch, or of a kind that the network does not predict.
+    """
+    if torch.compiler.is_compiling():
+        return
+    check_table_shapes(x_context, y_context, x_query, categorical, n_classes)
+    if not 1 <= x_query.shape[2] <= limits.max_features:
+        raise ValueError(
+            f"This network takes 1 to {limits.max_features} features, not {x_query.shape[2]}: select features, or "
+            "train one with a larger max_features."
+        )
+    for name, value in {"x_context": x_context, "x_query": x_query}.items():
+        if value.isinf().any():
+            raise ValueError(f"{name} has infinite values: replace them by NaN, which stands for a missing value.")
+    if not y_context.isfinite().all():
+        raise ValueError("y_context has NaN or infinite values: drop those rows first.")
+    if n_classes.any():
+        check_classes(y_context, n_classes, limits.max_classes)
+    elif not limits.numbers:
+        raise ValueError("This network predicts classes, not numbers: n_classes must be at least 2 for all tasks.")
+
+
+def check_table_shapes(
+    x_context: Tensor, y_context: Tensor, x_query: Tensor, categorical: Tensor, n_classes: Tensor
+) -> None:
+    """Refuses tables whose parts do not fit together.
+
+    Raises:
+        ValueError: wrong ranks or lengths.
+    """
+    parts = (x_context, y_context, x_query, categorical, n_classes)
+    shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+    if tuple(part.ndim for part in parts) != (3, 2, 3, 2, 1):
+        raise ValueError(
+            "Expected x_context (B, n, F), y_context (B, n), x_query (B, m, F), categorical (B, F) and "
+            f"n_classes (B,); got {shapes}."
+        )
+    batch, n, n_features = x_context.shape
+    fitting = y_context.shape == (batch, n) and categorical.shape == (batch, n_features) and len(n_classes) == batch
+    if not fitting or x_query.shape[::2] != (batch, n_features):
+        raise ValueError(f"All arguments must agree in tasks, rows and features; got {shapes}.")
+    if categorical.dtype != torch.bool or n_classes.is_floating_point():
+        raise ValueError(
+            f"categorical must be bool and n_classes whole numbers, not {categorical.dtype}, {n_classes.dtype}."
+        )
+
+
+def check_classes(y: Tensor, n_classes: Tensor, max_classes: int) -> None:
+    """Refuses targets y (B, n) that are not classes 0 … n_classes - 1 (B,).
+
+    Raises:
+        ValueError: too many classes, too few, or targets that are none.
+    """
+    if not max_classes:
+        raise ValueError("This network predicts numbers, not classes: n_classes must be 0 for all tasks.")
+    if not ((n_classes >= 2) & (n_classes <= max_classes)).all():
+        raise ValueError(
+            f"This network takes 2 to {max_classes} classes in every task of a batch (0, for numbers, must hold for "
+            f"all or none); got {sorted(set(n_classes.tolist()))}."
+        )
+    if not ((y >= 0) & (y < n_classes[:, None]) & (y == y.round())).all():
+        raise ValueError("Classes in y_context must be whole numbers from 0 to n_classes - 1.")

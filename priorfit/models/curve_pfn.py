@@ -16,12 +16,11 @@ from torch.distributions import Distribution
 
 from priorfit.distributions import BarDistribution
 from priorfit.models.attention import zeroed
+from priorfit.models.bar_layout import student_masses, wide_borders
 from priorfit.models.base import Network, networks
 from priorfit.models.checks import check_curves
 from priorfit.models.linear_predictor import LinearPredictor, Prediction
 
-FAR = 400.0  # where the outer borders are, in predictive standard deviations of the linear predictor
-FINE = 1.5  # borders are about evenly spaced up to here, and exponentially beyond
 Output = tuple[Tensor, Tensor, Tensor]
 
 
@@ -90,8 +89,7 @@ class CurvePFN(Network):
         self.place = zeroed(nn.Linear(width, 2))
         self.register_buffer("value_loc", torch.tensor(0.5))
         self.register_buffer("value_scale", torch.tensor(0.25))
-        end = math.asinh(FAR / FINE)
-        self.register_buffer("borders", FINE * torch.linspace(-end, end, n_buckets + 1).sinh())
+        self.register_buffer("borders", wide_borders(n_buckets))
         self.register_buffer("base", student_masses(self.borders).log())
 
     @property
@@ -172,11 +170,3 @@ def moments(predicted: Prediction) -> tuple[Tensor, Tensor]:
     mean = (weights * predicted.mean).sum(-1)
     spread = predicted.std.square() + (predicted.mean - mean[..., None]).square()
     return mean, (weights * spread).sum(-1).sqrt()
-
-
-def student_masses(borders: Tensor) -> Tensor:
-    """Masses of the buckets under Student's t with 2 degrees of freedom, whose cdf is elementary, (K,)."""
-    z = borders.double()
-    cdf = (1 + z / (2 + z.square()).sqrt()) / 2
-    cdf[0], cdf[-1] = 0, 1
-    return cdf.diff().float()

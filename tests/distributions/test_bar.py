@@ -257,11 +257,25 @@ def test_expected_log_prob_is_differentiable_in_shift_and_scale_but_not_in_the_l
     assert mean.grad is None
 
 
-def test_log_prob_is_differentiable_in_everything() -> None:
+def test_log_prob_is_differentiable_in_the_masses_and_in_tails_in_everything() -> None:
     value = torch.tensor([-6.0, -1.0, 0.2, 5.0], dtype=torch.float64)
     loc, scale = (torch.tensor(v, dtype=torch.float64) for v in (0.3, 1.7))
-    inputs = tuple(t.clone().requires_grad_() for t in (MASSES.log(), loc, scale, value))
+    logits = MASSES.log().clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: BarDistribution(t, BORDERS, loc, scale).log_prob(value), logits)
+    inputs = tuple(t.clone().requires_grad_() for t in (MASSES.log(), loc, scale, value[[0, 3]]))
     assert torch.autograd.gradcheck(lambda *t: BarDistribution(t[0], BORDERS, t[1], t[2]).log_prob(t[3]), inputs)
+
+
+def test_inside_the_gradient_by_the_value_is_the_slope_between_centres() -> None:
+    value = torch.tensor([0.2], dtype=torch.float64, requires_grad=True)
+    bars = BarDistribution(MASSES.log(), BORDERS)
+    (slope,) = torch.autograd.grad(bars.log_prob(value).sum(), value)
+    centres = (BORDERS[1:] + BORDERS[:-1]) / 2
+    left = int((centres <= 0.2).sum()) - 1
+    heights = (MASSES / BORDERS.diff()).log()
+    expected = (heights[left + 1] - heights[left]) / (centres[left + 1] - centres[left])
+    assert 0 < left < len(MASSES) - 2
+    assert slope.item() == pytest.approx(expected.item(), rel=1e-9)
 
 
 def test_narrow_bars_approach_the_normal_law() -> None:
@@ -435,3 +449,85 @@ def test_quantiles_of_levels_of_any_shape_that_broadcasts(shape: tuple[int, ...]
 def test_quantiles_of_an_empty_batch() -> None:
     bars = BarDistribution(torch.zeros(0, 4), torch.arange(5.0))
     assert bars.icdf(torch.full((3, 1), 0.5)).shape == (3, 0)
+
+
+# --- mixtures -----------------------------------------------------------------------------------------------
+
+
+def fine_parts(*, n_buckets: int = 2000) -> list[BarDistribution]:
+    """Three distributions of batch shape (2,) on fine borders, each nearly normal, with loc and scale of their own."""
+    borders = 1.5 * torch.linspace(-5, 5, n_buckets + 1, dtype=torch.float64).sinh()
+    mass = Normal(0.0, 1.0).cdf(borders[1:-1])
+    logits = torch.cat([mass[:1], mass.diff(), 1 - mass[-1:]]).clamp(min=1e-30).log()
+    places = [([0.0, 5.0], [1.0, 2.0]), ([0.5, 5.5], [1.5, 2.0]), ([-1.0, 4.0], [0.8, 1.0])]
+    return [BarDistribution(logits.expand(2, -1), borders, *(torch.tensor(v).double() for v in at)) for at in places]
+
+
+def test_a_mixture_of_equals_is_the_same(bars: BarDistribution) -> None:
+    mixture = BarDistribution.mixture([bars, bars, bars])
+    assert_same(mixture.logits, bars.logits, rtol=1e-12, atol=1e-12)
+    assert (mixture.loc, mixture.scale) == (bars.loc, bars.scale)
+
+
+def test_a_mixture_on_one_loc_and_scale_is_exact(bars: BarDistribution) -> None:
+    other = BarDistribution(bars.logits.flip(-1), bars.borders, bars.loc, bars.scale)
+    mixture = BarDistribution.mixture([bars, other])
+    at = torch.tensor(points(bars), dtype=torch.float64)
+    density = torch.logaddexp(bars.log_prob(at), other.log_prob(at)) - math.log(2)
+    assert_same(mixture.log_prob(at), density, rtol=1e-12, atol=1e-12)
+    assert_same(mixture.cdf(at), (bars.cdf(at) + other.cdf(at)) / 2, rtol=1e-12, atol=1e-15)
+
+
+def test_a_mixtures_cdf_is_the_mean_of_cdfs_at_its_borders() -> None:
+    parts = fine_parts()
+    mixture = BarDistribution.mixture(parts)
+    borders = mixture.loc + mixture.scale * mixture.borders[1:-1, None]  # (K - 1, 2)
+    expected = torch.stack([part.cdf(borders) for part in parts]).mean(0)
+    assert_same(mixture.cdf(borders), expected, rtol=1e-9, atol=1e-14)
+    exceeded = torch.stack([part.probability_of_improvement(borders) for part in parts]).mean(0)
+    assert_same(mixture.probability_of_improvement(borders), exceeded, rtol=1e-6, atol=1e-25)
+
+
+def test_a_mixture_of_moved_normals_is_that_of_normals() -> None:
+    parts = fine_parts()
+    mixture = BarDistribution.mixture(parts)
+    loc, scale = (torch.stack(column) for column in zip(*((part.loc, part.scale) for part in parts), strict=True))
+    mean = loc.mean(0)
+    assert_same(mixture.mean, mean, rtol=1e-3, atol=1e-4)
+    assert_same(mixture.variance, (scale.square() + (loc - mean).square()).mean(0), rtol=5e-3, atol=0)
+    at = torch.tensor([-2.0, 0.3, 4.0, 6.0])[:, None, None].double()
+    density = Normal(loc, scale).log_prob(at).exp().mean(1)  # (4, 2)
+    assert_same(mixture.log_prob(at[:, 0].expand(4, 2)), density.log(), rtol=5e-3, atol=5e-3)
+
+
+def test_gradients_flow_through_a_mixture() -> None:
+    parts = fine_parts()
+    loc = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    moved = BarDistribution(parts[0].logits, parts[0].borders, loc, parts[0].scale)
+    BarDistribution.mixture([moved, *parts[1:]]).mean.sum().backward()
+    assert loc.grad is not None
+    assert_same(loc.grad, torch.full((2,), 1 / 3).double(), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("parts", [[], [CASES["plain"], CASES["two buckets"]]])
+def test_mixtures_need_common_borders(parts: list[BarDistribution]) -> None:
+    with pytest.raises(ValueError, match="all of them on the same borders"):
+        BarDistribution.mixture(parts)
+
+
+def test_location_and_scale_can_be_learned_from_draws() -> None:
+    """The density has steps; followed literally, their slope would shrink any scale."""
+    generator = torch.Generator().manual_seed(0)
+    draws = 3 + 0.5 * torch.randn(2000, generator=generator)
+    borders = torch.linspace(-4, 4, 33)
+    centres = (borders[1:] + borders[:-1]) / 2
+    place = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.Adam([place], lr=0.05)
+    for _ in range(300):
+        bars = BarDistribution(-centres.square() / 2, borders, place[0], place[1].exp())
+        loss = -bars.log_prob(draws).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert abs(place[0].item() - 3) < 0.05
+    assert abs(place[1].exp().item() - 0.5) < 0.05

@@ -17,7 +17,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, No
 from priorfit import checkpoints
 from priorfit.distributions import BarDistribution
 from priorfit.models import CurvePFN
-from priorfit.models.curve_pfn import student_masses
+from priorfit.models.bar_layout import student_masses
 from priorfit.priors import GaussianProcess, LearningCurve
 from tests.cases import SMALL_CURVES, assert_same, curves, perturbed, seeded
 

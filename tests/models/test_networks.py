@@ -9,7 +9,7 @@ import pickle
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from priorfit.models import Network, networks
 from tests.cases import NETWORKS, REGRESSION_NETWORKS, NetworkCase, assert_same, leaves, regression, seeded
@@ -32,6 +32,11 @@ def predict(network: Network, observed: tuple[Tensor, ...]) -> Distribution:
         return network(*observed)
 
 
+def typical(prediction: Distribution) -> Tensor:
+    """A value for each of the batch: the mean or, of classes, the most probable."""
+    return prediction.probs.argmax(-1) if isinstance(prediction, Categorical) else prediction.mean.detach()
+
+
 def test_every_network_has_a_case() -> None:
     ours = {name for name, cls in networks.classes.items() if cls.__module__.startswith("priorfit.")}
     assert ours == {case.name for case in NETWORKS}
@@ -44,7 +49,10 @@ def test_predicts_a_finite_distribution_in_float32(case: NetworkCase) -> None:
     assert prediction.batch_shape[0] == len(observed[0])
     torch.manual_seed(0)
     draws = prediction.sample()
-    for tensor in (draws, prediction.log_prob(draws), prediction.mean, prediction.variance):
+    tensors = [prediction.log_prob(draws)]
+    if not isinstance(prediction, Categorical):  # classes have no mean
+        tensors += [draws, prediction.mean, prediction.variance]
+    for tensor in tensors:
         assert tensor.dtype == torch.float32
         assert tensor.isfinite().all()
 
@@ -77,7 +85,7 @@ def test_tasks_of_a_batch_do_not_mix(case: NetworkCase) -> None:
     for i in range(len(observed[0])):
         alone = network.compute(*(part[i : i + 1] for part in observed))
         for whole, part in zip(leaves(together), leaves(alone), strict=True):
-            assert_same(part, whole[i : i + 1], **CLOSE)
+            assert_same(part, whole[i : i + 1], rtol=case.rounding, atol=case.rounding)
 
 
 def test_gradients_reach_every_parameter(case: NetworkCase) -> None:
@@ -85,7 +93,7 @@ def test_gradients_reach_every_parameter(case: NetworkCase) -> None:
     wide = case.observe(seeded())
     torch.manual_seed(0)
     prediction = network(*wide)
-    (-prediction.log_prob(prediction.sample() + 0.5).mean()).backward()
+    (-prediction.log_prob(typical(prediction)).mean() - prediction.log_prob(prediction.sample()).mean()).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -95,7 +103,8 @@ def test_gradients_reach_every_parameter(case: NetworkCase) -> None:
 def test_a_few_steps_lower_the_loss(case: NetworkCase) -> None:
     torch.manual_seed(0)
     network, observed = case.build(trained=False), case.observe(seeded())
-    hidden = network(*observed).sample() * 0.1 + 0.5
+    hidden = network(*observed).sample()
+    hidden = hidden * 0.1 + 0.5 if hidden.is_floating_point() else torch.zeros_like(hidden)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(10):
@@ -147,7 +156,7 @@ def test_bf16_autocast_is_close_and_returns_float32(case: NetworkCase) -> None:
         hidden = exact.sample()
         log_density = rough.log_prob(hidden)
     assert log_density.dtype == torch.float32
-    assert (log_density - exact.log_prob(hidden)).abs().mean() < 0.1
+    assert (log_density - exact.log_prob(hidden)).abs().median() < 0.05  # few cross the border of a bucket
     assert log_density.isfinite().all()
 
 
@@ -155,7 +164,7 @@ def test_training_under_bf16_autocast_works(case: NetworkCase) -> None:
     network, observed = case.build(), case.observe(seeded())
     with torch.autocast("cpu", torch.bfloat16):
         prediction = network(*observed)
-        loss = -prediction.log_prob(prediction.mean.detach()).mean()
+        loss = -prediction.log_prob(typical(prediction)).mean()
     loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
@@ -164,10 +173,10 @@ def test_training_under_bf16_autocast_works(case: NetworkCase) -> None:
 def test_non_finite_observations_are_refused(case: NetworkCase, value: float) -> None:
     network, observed = case.build(), case.observe(seeded())
     for index, part in enumerate(observed):
-        if part.is_floating_point() and part.numel():
+        if part.is_floating_point() and part.numel() and not (index in case.may_miss and value != value):
             spoilt = part.clone()
             spoilt.view(-1)[-1] = value
-            with pytest.raises(ValueError, match="NaN or infinite"):
+            with pytest.raises(ValueError, match="infinite values"):
                 network(*(spoilt if i == index else other for i, other in enumerate(observed)))
 
 
