@@ -1,7 +1,8 @@
 """priorfit: Bayesian inference in one forward pass.
 
-Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNRegressor` for
-tables; `LearningCurveExtrapolator` and `EarlyStopper` for learning curves, whose losses a `CurveNormalizer` maps).
+Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNClassifier` and
+`PFNRegressor` for tables; `LearningCurveExtrapolator` and `EarlyStopper` for learning curves, whose losses a
+`CurveNormalizer` maps).
 Whatever is asked for is imported when first used, so `import priorfit` itself takes no time.
 """
 
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from priorfit.hub import list_checkpoints, load
-    from priorfit.predictors import CurveNormalizer, EarlyStopper, LearningCurveExtrapolator, PFNRegressor
+    from priorfit.predictors import (
+        CurveNormalizer,
+        EarlyStopper,
+        LearningCurveExtrapolator,
+        PFNClassifier,
+        PFNRegressor,
+    )
 
     __version__: str
 
@@ -20,6 +27,7 @@ __all__ = [
     "CurveNormalizer",
     "EarlyStopper",
     "LearningCurveExtrapolator",
+    "PFNClassifier",
     "PFNRegressor",
     "__version__",
     "list_checkpoints",
@@ -30,6 +38,7 @@ _HOMES = {
     "CurveNormalizer": "priorfit.predictors",
     "EarlyStopper": "priorfit.predictors",
     "LearningCurveExtrapolator": "priorfit.predictors",
+    "PFNClassifier": "priorfit.predictors",
     "PFNRegressor": "priorfit.predictors",
     "list_checkpoints": "priorfit.hub",
     "load": "priorfit.hub",

@@ -6,6 +6,14 @@ They need networks and checkpoints only: importing them imports neither Lightnin
 from priorfit.predictors.curve_normalizer import CurveNormalizer
 from priorfit.predictors.early_stopping import EarlyStopper, StopDecision
 from priorfit.predictors.learning_curve_extrapolator import LearningCurveExtrapolator
+from priorfit.predictors.pfn_classifier import PFNClassifier
 from priorfit.predictors.pfn_regressor import PFNRegressor
 
-__all__ = ["CurveNormalizer", "EarlyStopper", "LearningCurveExtrapolator", "PFNRegressor", "StopDecision"]
+__all__ = [
+    "CurveNormalizer",
+    "EarlyStopper",
+    "LearningCurveExtrapolator",
+    "PFNClassifier",
+    "PFNRegressor",
+    "StopDecision",
+]

@@ -94,7 +94,7 @@ class EarlyStopper:
         self.max_steps, self.min_steps, self.delta = max_steps, min_steps, delta
         self._minimize = normalizer is not None and normalizer.minimize
         loaded, there = open_checkpoint(checkpoint, ("horizon",), "extrapolate learning curves"), resolve_device(device)
-        network = network_on(loaded, there)  # moved once: the extrapolator is fitted at every decision
+        network = network_on(loaded.network, there)  # moved once: the extrapolator is fitted at every decision
         self._stride = math.ceil(max_steps / int(network.horizon))
         loaded = replace(loaded, network=network)
         self._extrapolator = LearningCurveExtrapolator(loaded, normalizer=normalizer, device=there)

@@ -99,7 +99,7 @@ class LearningCurveExtrapolator(NetworkEstimator):
         units = CurveUnits.of(self.normalizer)
         device = resolve_device(self.device)
         checkpoint = self._open()
-        network: CurveNetwork = network_on(checkpoint, device)
+        network: CurveNetwork = network_on(checkpoint.network, device)
         horizon = float(network.horizon)
         observed = self._read(curves, steps, horizon)
         self._prefixes = observed.with_values(units.to_network)

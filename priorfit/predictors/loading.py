@@ -9,14 +9,16 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
-from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError
+from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError, read_metadata
 from priorfit.distributions import BarDistribution
-from priorfit.hub import load
+from priorfit.hub import list_checkpoints, load, locate
+from priorfit.models import Network, networks
 
 
 class RegressionNetwork(Protocol):
-    """What a network must offer to predict tables.
+    """What a network must offer to predict tables of finite numbers.
 
     Attributes:
         max_features: the largest number of features.
@@ -35,6 +37,30 @@ class RegressionNetwork(Protocol):
 
     def decode(self, cache: Any, x_query: Tensor) -> BarDistribution:
         """The targets at x_query (B, m, F), batch shape (B, m), given an encoded context."""
+        ...
+
+
+class TableNetwork(Protocol):
+    """What a network must offer to predict tables of any kind: it standardises inputs and targets itself.
+
+    Attributes:
+        takes_tables: tells it from a `RegressionNetwork`, which need not have this attribute.
+        max_features: the largest number of features.
+        max_classes: the largest number of classes, 0 if it does not classify.
+        n_buckets: of its distributions of numbers, 0 if it does not predict numbers.
+    """
+
+    takes_tables: bool
+    max_features: int
+    max_classes: int
+    n_buckets: int
+
+    def encode(self, x_context: Tensor, y_context: Tensor, categorical: Tensor, n_classes: Tensor) -> Any:
+        """All that `decode` needs of a `priorfit.priors.task.Table` without queries, of one number of classes."""
+        ...
+
+    def decode(self, cache: Any, x_query: Tensor) -> Distribution:
+        """The targets at x_query (B, m, F), batch shape (B, m): a `Categorical`, or bars in the units of y_context."""
         ...
 
 
@@ -81,9 +107,20 @@ def open_checkpoint(checkpoint: AnyPath | Checkpoint, needs: Sequence[str], purp
     return loaded
 
 
-def network_on(checkpoint: Checkpoint, device: torch.device) -> Any:
-    """The checkpoint's network, or a copy of it on another device: others may share the original."""
-    network = checkpoint.network
+def network_class(checkpoint: AnyPath | Checkpoint) -> type[Network] | None:
+    """The class of a checkpoint's network, or None where it is not known without a download."""
+    if isinstance(checkpoint, Checkpoint):
+        return type(checkpoint.network)
+    try:
+        held = {entry.name: entry.local for entry in list_checkpoints()}
+        path = locate(str(checkpoint)) if held.get(str(checkpoint)) else checkpoint
+        return networks.classes.get(read_metadata(path)["network"]["name"])
+    except (CheckpointError, TypeError):
+        return None
+
+
+def network_on(network: Network, device: torch.device) -> Any:
+    """The network, or a copy of it on another device: others may share the original."""
     if next(network.parameters()).device != device:
         network = copy.deepcopy(network).to(device)
     return network

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from sklearn.base import BaseEstimator
 
 from priorfit.checkpoints import AnyPath, Checkpoint
+from priorfit.predictors.limits import warn_user
 from priorfit.predictors.loading import network_on, open_checkpoint, resolve_device
 
 
@@ -40,6 +40,22 @@ class NetworkEstimator(BaseEstimator):
         """Sets what depends on the device, and what a pickle leaves out."""
         self._network, self._device = network, device
 
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the network, and what was computed with it, to another device; returns the estimator itself.
+
+        Args:
+            device: "cpu", "cuda", or "auto" for a GPU if there is one.
+
+        Raises:
+            ValueError: no such device, or not on this machine.
+        """
+        target = resolve_device(device)
+        if hasattr(self, "metadata_"):
+            self._restore()
+            self._attach(network_on(self._network, target), target)
+        self.device = device
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the network and what was computed with it."""
         state: dict[str, Any] = super().__getstate__()  # pyright: ignore[reportAssignmentType]
@@ -50,15 +66,22 @@ class NetworkEstimator(BaseEstimator):
         if hasattr(self, "_network"):
             return
         checkpoint = self._open()
-        if checkpoint.metadata["provenance"] != self.metadata_["provenance"]:
-            warnings.warn(
+        if not self._fitted_with(checkpoint):
+            warn_user(
                 f"The checkpoint {self.checkpoint!r} is no longer the one that this estimator was fitted "
-                "with: predictions may differ from then. Fit again to be rid of this warning.",
-                UserWarning,
-                stacklevel=4,  # the line that asks for a prediction
+                "with: predictions may differ from then. Fit again to be rid of this warning."
             )
+        self._attach_network_of(checkpoint)
+
+    def _fitted_with(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is the checkpoint that `fit` used."""
+        keys = "provenance", "weights_sha256"
+        return all(checkpoint.metadata.get(key) == self.metadata_.get(key) for key in keys)
+
+    def _attach_network_of(self, checkpoint: Checkpoint) -> None:
+        """Attaches its network, on the CPU where the estimator's own device is not there."""
         try:
             device = resolve_device(self.device)
-        except ValueError:  # it was pickled on a machine with a GPU
+        except ValueError:  # it was written on a machine with a GPU
             device = torch.device("cpu")
-        self._attach(network_on(checkpoint, device), device)
+        self._attach(network_on(checkpoint.network, device), device)

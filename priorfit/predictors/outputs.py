@@ -37,6 +37,18 @@ def statistic(output_type: str, quantiles: Sequence[float] | None) -> Callable[[
     return lambda bars: getattr(bars, PROPERTIES[output_type])
 
 
+def mixed(parts: Sequence[BarDistribution], n_rows: int) -> BarDistribution:
+    """The even mixture (n_rows,) of all members of parts (E, m), of the first rows of m; float64, on the CPU."""
+    members = []
+    for bars in parts:
+        borders = bars.borders.to("cpu", torch.float64)
+        logits = bars.logits.expand(*bars.batch_shape, -1)  # (E, m, K)
+        columns = [logits, *(part.expand(bars.batch_shape) for part in (bars.loc, bars.scale))]
+        rows = zip(*(part[:, :n_rows].to("cpu", torch.float64) for part in columns), strict=True)
+        members += [BarDistribution(logits, borders, loc, scale) for logits, loc, scale in rows]
+    return BarDistribution.mixture(members)
+
+
 def rows_of(bars: BarDistribution) -> Iterator[BarDistribution]:
     """Distributions (B, m) as (B * m,), in float64 on the CPU, some of them at a time."""
     logits = bars.logits.expand(*bars.batch_shape, -1).flatten(0, -2)  # (B * m, K)

@@ -1,6 +1,6 @@
 """Regression with a trained prior-data fitted network, as a scikit-learn estimator.
 
-Letters: n training rows, m queries, F features, K buckets, Q quantile levels, S draws.
+Letters: n training rows, m queries, F features, Q quantile levels, S draws.
 """
 
 from __future__ import annotations
@@ -13,34 +13,39 @@ import torch
 from numpy import ndarray
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
 
-from priorfit.checkpoints import AnyPath, Checkpoint
+from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError
 from priorfit.distributions import BarDistribution
+from priorfit.predictors.columns import Chosen
 from priorfit.predictors.limits import check_count, check_limits, trained_sizes
-from priorfit.predictors.loading import RegressionNetwork, network_on, resolve_device
-from priorfit.predictors.network_estimator import NetworkEstimator
-from priorfit.predictors.outputs import quantiles_of, statistic
-from priorfit.predictors.units import Units
+from priorfit.predictors.member_tables import MemberTables
+from priorfit.predictors.outputs import joined, mixed, quantiles_of, statistic
+from priorfit.predictors.plain_tables import PlainTables
+from priorfit.predictors.table_estimator import TableEstimator
+from priorfit.predictors.targets import read_numbers
 
 
-class PFNRegressor(RegressorMixin, NetworkEstimator):
+class PFNRegressor(RegressorMixin, TableEstimator):
     """Bayesian regression in one forward pass: a predictive distribution for each query.
 
-    `fit` trains nothing: it encodes the training rows once, and every prediction reuses that.
+    `fit` trains nothing: it encodes the training rows once, and every prediction reuses that. What X may hold depends
+    on the checkpoint's network. One that takes tables is asked as `PFNClassifier` asks it: columns of any kind,
+    missing values, and an ensemble whose distributions are mixed. Others take finite numbers, and are asked once.
 
     Args:
         checkpoint: a name from `priorfit.list_checkpoints()`, the path of a checkpoint file, or what
             `priorfit.load` returned.
         device: where the network runs: "cpu", "cuda", or "auto" for a GPU if there is one.
         standardize: whether each column of X, and y, is shifted and scaled to the mean and standard deviation
-            that it has in the network's prior. Without it, data must come in the prior's own units.
+            that it has in the network's prior. Without it, data must come in the prior's own units. For networks
+            that take finite numbers only; others do this themselves.
         query_batch: queries per forward pass. Shorter lists are padded to it, so that no prediction depends
             on what else is asked for. Larger costs memory, and time where lists are short.
         ignore_limits: accept far more rows than the network was trained on, with a warning.
+        n_estimators, transforms, categorical_features, max_rows, random_state: see `PFNClassifier`; for networks that
+            take tables.
 
     Attributes:
         metadata_: the checkpoint's own description of itself (see `priorfit.checkpoint_file`).
@@ -52,7 +57,6 @@ class PFNRegressor(RegressorMixin, NetworkEstimator):
     """
 
     _purpose, _needs = "predict tables", ("encode", "decode", "max_features")
-    _left_out = (*NetworkEstimator._left_out, "_cache")
 
     def __init__(
         self,
@@ -62,38 +66,37 @@ class PFNRegressor(RegressorMixin, NetworkEstimator):
         standardize: bool = True,
         query_batch: int = 256,
         ignore_limits: bool = False,
+        n_estimators: int = 4,
+        transforms: Sequence[str] = ("none", "quantile", "power"),
+        categorical_features: Chosen = None,
+        max_rows: int | None = None,
+        random_state: int | RandomState | None = 0,
     ) -> None:
         self.checkpoint = checkpoint
         self.device = device
         self.standardize = standardize
         self.query_batch = query_batch
         self.ignore_limits = ignore_limits
+        self.n_estimators = n_estimators
+        self.transforms = transforms
+        self.categorical_features = categorical_features
+        self.max_rows = max_rows
+        self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike) -> Self:
         """Encodes the training rows.
 
         Args:
-            X: finite numbers, (n, F), an array or a DataFrame.
+            X: (n, F), an array or a data frame: of finite numbers, or of any kind (see `PFNClassifier.fit`) where the
+                network takes tables.
             y: finite numbers, (n,).
 
         Raises:
-            CheckpointError: the checkpoint cannot be loaded or does not predict tables.
+            CheckpointError: the checkpoint cannot be loaded or does not predict numbers from tables.
             ValueError: data or settings that cannot be used; the message says what to do.
         """
-        check_count("query_batch", self.query_batch)
-        device = resolve_device(self.device)
-        x, targets = _validated(self, X, y, y_numeric=True)
-        checkpoint = self._open()
-        network: RegressionNetwork = network_on(checkpoint, device)
-        check_limits(x.shape, trained_sizes(checkpoint.metadata), network.max_features, self.ignore_limits)
-        self._x_units = self._y_units = Units.unchanged()
-        if self.standardize:
-            self._x_units = Units.matching(x, network.x_loc.item(), network.x_scale.item())
-            self._y_units = Units.matching(targets, network.y_loc.item(), network.y_scale.item())
-        self._context = self._x_units.to_network(x, "X"), self._y_units.to_network(targets, "y")
-        self._attach(network, device)
-        self.metadata_ = checkpoint.metadata
-        return self
+        table = self._read_training(X, y)
+        return self._fit(table, read_numbers(y), 0)
 
     def predict(self, X: ArrayLike, output_type: str = "mean", quantiles: Sequence[float] | None = None) -> ndarray:
         """One number per query, or one per query and quantile level, in the units of y.
@@ -126,8 +129,7 @@ class PFNRegressor(RegressorMixin, NetworkEstimator):
             NotFittedError, ValueError: as `predict`.
         """
         parts = list(self._distributions(X))
-        logits = torch.cat([bars.logits for bars in parts])  # (m, K)
-        return BarDistribution(logits, parts[0].borders, parts[0].loc, parts[0].scale)
+        return joined(parts, (sum(len(bars.logits) for bars in parts),))
 
     def sample(self, X: ArrayLike, n: int = 1, random_state: int | RandomState | None = None) -> ndarray:
         """Independent draws from each query's own distribution: no functions drawn from the posterior.
@@ -151,35 +153,27 @@ class PFNRegressor(RegressorMixin, NetworkEstimator):
             draws.append(quantiles_of(bars, torch.from_numpy(levels).T))
         return torch.cat(draws, 1).numpy()
 
-    def _distributions(self, X: ArrayLike) -> Iterator[BarDistribution]:
+    def _open(self) -> Checkpoint:
+        """The checkpoint, whose network predicts numbers."""
+        checkpoint = super()._open()
+        if getattr(checkpoint.network, "n_buckets", None) == 0:
+            raise CheckpointError(
+                f"The network of checkpoint {self.checkpoint!r} predicts classes, not numbers: use PFNClassifier, or "
+                "choose another from priorfit.list_checkpoints()."
+            )
+        return checkpoint
+
+    def _tables_for(
+        self, network: Any, metadata: dict[str, Any], x: ndarray, y: ndarray, n_classes: int
+    ) -> PlainTables | MemberTables:
+        """What the network is shown, by what it takes."""
+        if getattr(network, "takes_tables", False):
+            return self._member_tables(network, metadata, x, y, n_classes)
+        tables = PlainTables.fit(x, y, self._columns, network, self.standardize)
+        check_limits(x.shape, trained_sizes(metadata), network.max_features, self.ignore_limits)
+        return tables
+
+    def _distributions(self, X: Any) -> Iterator[BarDistribution]:
         """Predictive distributions of `query_batch` rows or fewer, in the units of y, float64 on the CPU."""
-        check_is_fitted(self)
-        check_count("query_batch", self.query_batch)
-        x = _validated(self, X, reset=False)
-        self._restore()
-        z = torch.from_numpy(self._x_units.to_network(x, "X"))  # (m, F)
-        for rows in z.split(self.query_batch):
-            logits, borders = self._decode(rows)
-            yield BarDistribution(logits, borders).affine(*map(torch.as_tensor, self._y_units))
-
-    def _decode(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (rows, K) and borders (K + 1,) for queries (rows, F), float64 on the CPU.
-
-        The network always sees `query_batch` rows: matrix products of other shapes round differently.
-        """
-        padded = torch.nn.functional.pad(rows, (0, 0, 0, self.query_batch - len(rows)))
-        with torch.inference_mode():
-            bars = self._network.decode(self._cache, padded[None].to(self._device))
-        return bars.logits[0, : len(rows)].to("cpu", torch.float64), bars.borders.to("cpu", torch.float64)
-
-    def _attach(self, network: RegressionNetwork, device: torch.device) -> None:
-        """Encodes the training rows too."""
-        x, y = (torch.from_numpy(part)[None].to(device) for part in self._context)
-        with torch.inference_mode():
-            self._cache = network.encode(x, y)
-        super()._attach(network, device)
-
-
-def _validated(estimator: BaseEstimator, *data: Any, **settings: Any) -> Any:
-    """What scikit-learn's own checks make of `data`: finite arrays of the right ranks, X in float64."""
-    return validate_data(estimator, *data, dtype=np.float64, **settings)
+        for parts, n_rows in self._answers(X):
+            yield mixed(parts, n_rows).affine(*map(torch.as_tensor, self._tables.y_units))

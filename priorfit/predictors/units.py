@@ -61,13 +61,14 @@ class Units(NamedTuple):
 def mean_and_std(values: ndarray) -> tuple[ndarray, ndarray]:
     """Mean and standard deviation over the first axis; 1 for columns that are constant up to rounding.
 
-    Deviations are divided by the largest before they are squared, which would overflow or vanish.
+    Missing values (NaN) are passed over, and no column consists of them. Deviations are divided by the largest before
+    they are squared, which would overflow or vanish.
     """
     values = values.astype(np.float64)
-    center = values.mean(0)
+    center = np.nanmean(values, 0)
     deviations = values - center
-    largest = np.abs(deviations).max(0)
-    rounding = 10 * np.finfo(np.float64).eps * np.abs(values).max(0)
+    largest = np.nanmax(np.abs(deviations), 0)
+    rounding = 10 * np.finfo(np.float64).eps * np.nanmax(np.abs(values), 0)
     unit = np.where(largest > rounding, largest, 1.0)
-    spread = unit * np.sqrt(np.square(deviations / unit).mean(0))
+    spread = unit * np.sqrt(np.nanmean(np.square(deviations / unit), 0))
     return center, np.where(largest > rounding, spread, 1.0)

@@ -655,6 +655,12 @@ def test_pickles_from_a_machine_with_a_gpu_work_without(fitted: LearningCurveExt
     np.testing.assert_array_equal(restored.predict(50), fitted.predict(50))
 
 
+def test_moving_keeps_the_answers(fitted: LearningCurveExtrapolator) -> None:
+    expected = fitted.predict([6, 50])
+    assert fitted.to("cpu") is fitted
+    np.testing.assert_array_equal(fitted.predict([6, 50]), expected)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_answers_as_the_cpu_does(checkpoint: Checkpoint, fitted: LearningCurveExtrapolator) -> None:
     on_gpu = LearningCurveExtrapolator(checkpoint, device="auto").fit(CURVES)

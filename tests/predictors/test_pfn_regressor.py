@@ -450,6 +450,13 @@ def test_predicting_imports_nothing_of_training(checkpoint_path: Path) -> None:
     assert not modules & {"lightning", "pytorch_lightning", "hydra", "wandb", "matplotlib", "h5py", "onnx"}
 
 
+def test_predicting_needs_no_pandas(checkpoint_path: Path) -> None:
+    modules_after(
+        "import sys\nsys.modules['pandas'] = None\nfrom priorfit import PFNRegressor\n"
+        f"PFNRegressor({str(checkpoint_path)!r}).fit([[1], [2], [3]], [1, 2, 4]).predict([[2.5]])"
+    )
+
+
 def test_importing_priorfit_imports_nothing_heavy() -> None:
     modules = modules_after("import priorfit\nassert 'load' in dir(priorfit)\npriorfit.__version__")
     assert not modules & {"torch", "numpy", "sklearn"}
