@@ -1,7 +1,10 @@
 """Speed as ratios, each pair of alternatives measured in turn in one run: python scripts/benchmark.py
 
-Options: --experiment quickstart (whose training step is measured), --checkpoint gp-regression (which predicts),
---repeats 15, --threads 2, --skip-compile (torch.compile needs a C++ compiler on the CPU).
+    python scripts/benchmark.py --only sampling                                    # tasks per second of the priors
+    python scripts/benchmark.py --only training --experiment tabular-classifier    # where a training step's time goes
+    python scripts/benchmark.py --only tables --rows 100 1000 --features 5 50      # a network for tables, by size
+
+Takes minutes; --repeats 3 is quicker. torch.compile needs a C++ compiler on the CPU: --skip-compile does without.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from hydra import compose, initialize_config_module
+from omegaconf import DictConfig
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from torch import Tensor, nn
@@ -24,12 +28,15 @@ from tqdm import tqdm
 
 from priorfit.models.attention import attend
 from priorfit.predictors import PFNRegressor
+from priorfit.priors import Table
+from priorfit.priors.sized_prior import SizedPrior
 from priorfit.training.instantiate import instantiate
 from priorfit.training.main import prepare
 from priorfit.training.module import Amortized
 from priorfit.training.task_stream import TaskStream
 
 Work = Callable[[], Any]
+PARTS = ("sampling", "training", "attention", "predicting", "tables")
 
 
 def seconds(work: Work) -> float:
@@ -39,22 +46,35 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - started
 
 
-def compare(name: str, first: Work, second: Work, repeats: int) -> None:
-    """Prints median times of two pieces of work, measured in turn after a warm-up, and their ratio."""
+def compare(name: str, first: Work, second: Work, repeats: int, items: int | None = None) -> None:
+    """Prints median times of two pieces of work, measured in turn after a warm-up, and their ratio.
+
+    Args:
+        name: what is compared, in the order of the work.
+        first, second: the work.
+        repeats: how often each is done.
+        items: what each goes through, such as tasks; then items per second are printed in place of times.
+    """
     for work in (first, second):
         work()
     pairs = [(seconds(first), seconds(second)) for _ in tqdm(range(repeats), name, leave=False)]
-    a, b = (statistics.median(times) for times in zip(*pairs, strict=True))
+    medians = (statistics.median(times) for times in zip(*pairs, strict=True))
+    a, b = (f"{items / time:.4g} /s" if items else f"{time * 1e3:.1f} ms" for time in medians)
     ratio = statistics.median(x / y for x, y in pairs)
-    print(f"| {name} | {a * 1e3:.1f} ms | {b * 1e3:.1f} ms | {ratio:.2f} |", flush=True)
+    print(f"| {name} | {a} | {b} | {ratio:.2f} |", flush=True)
+
+
+def configured(*overrides: str) -> DictConfig:
+    """The training configuration with these changes."""
+    with initialize_config_module("priorfit.configs", version_base="1.3"):
+        return compose("train", [*overrides, "name=benchmark", "output=."])
 
 
 class Step:
     """One training step of an experiment, on the tasks of its own stream."""
 
     def __init__(self, experiment: str, precision: torch.dtype, compiled: bool = False) -> None:
-        with initialize_config_module("priorfit.configs", version_base="1.3"):
-            config = compose("train", [f"experiment={experiment}", "name=benchmark", "output=."])
+        config = configured(f"experiment={experiment}")
         self.prior, network = instantiate(config.prior), instantiate(config.model)
         prepare(network, self.prior, config.seed, 1000)
         self.module = Amortized(network, instantiate(config.optimizer), compile=compiled)
@@ -96,15 +116,40 @@ def training(experiment: str, repeats: int, skip_compile: bool) -> None:
         compare(f"{experiment}: step eager / compiled", Step(experiment, torch.bfloat16), compiled, repeats)
 
 
-def sampling(repeats: int, batch: int = 64) -> None:
+def sampling(priors: Sequence[str], repeats: int, batch: int = 64, rows: int = 128) -> None:
     """Priors that draw a batch at once, against the same priors drawing one task after the other."""
-    for name in ("learning_curve", "bnn", "scm"):
-        with initialize_config_module("priorfit.configs", version_base="1.3"):
-            prior = instantiate(compose("train", [f"prior={name}", "name=benchmark", "output=."]).prior)
+    for name in priors:
+        prior = instantiate(configured(f"prior={name}").prior)
+        if isinstance(prior, SizedPrior):
+            prior = prior.with_context(rows // 2, rows // 2)
         generator = torch.Generator().manual_seed(0)
         alone = lambda p=prior, g=generator: [p.sample(1, generator=g) for _ in range(batch)]  # noqa: E731
         together = lambda p=prior, g=generator: p.sample(batch, generator=g)  # noqa: E731
-        compare(f"{name}: drawing {batch} tasks one by one / together", alone, together, repeats)
+        compare(f"{name}: tasks drawn one by one / {batch} together", alone, together, repeats, batch)
+
+
+def table(n: int, m: int, n_features: int, n_classes: int) -> Table:
+    """A table of n context rows and m queries, with targets that depend on its first column."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, n + m, n_features, generator=generator)
+    order = x[..., 0].argsort(1).argsort(1)  # (1, n + m)
+    y = (order * n_classes // (n + m)).float() if n_classes else x[..., 0]
+    categorical = torch.zeros(1, n_features, dtype=torch.bool)
+    return Table(x[:, :n], y[:, :n], x[:, n:], categorical, torch.tensor([n_classes]))
+
+
+@torch.inference_mode()
+def tables(experiment: str, rows: Sequence[int], features: Sequence[int], repeats: int, queries: int = 256) -> None:
+    """A network for tables, untrained, by the size of the context: one pass, against a context encoded before."""
+    network = instantiate(configured(f"experiment={experiment}").model).eval()
+    for n in rows:
+        for n_features in features:
+            task = table(n, queries, n_features, min(3, network.max_classes))
+            cache = network.encode(task.x_context, task.y_context, task.categorical, task.n_classes)
+            whole = lambda task=task: network(*task)  # noqa: E731
+            cached = lambda cache=cache, task=task: network.decode(cache, task.x_query)  # noqa: E731
+            name = f"{experiment}, {n} × {n_features}: queries by a whole pass / with the context cached"
+            compare(name, whole, cached, repeats, queries)
 
 
 def attention(repeats: int) -> None:
@@ -145,22 +190,38 @@ def predicting(checkpoint: str, n: int, repeats: int) -> None:
     compare(f"n={n}: GP fit + predict / PFN fit + predict", gaussian_process, uncached, max(3, repeats // 3))
 
 
-def main() -> None:
-    """Prints one table."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", default="quickstart")
-    parser.add_argument("--checkpoint", default="gp-regression")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts; all by default")
+    parser.add_argument("--priors", nargs="+", default=["learning_curve", "bnn", "scm", "scm_graph"], help="to draw")
+    parser.add_argument("--experiment", default="quickstart", help="whose training step is measured")
+    parser.add_argument("--checkpoint", default="gp-regression", help="which network predicts")
+    parser.add_argument("--tables", default="tabular-classifier", help="experiment with a network for tables")
+    parser.add_argument("--rows", type=int, nargs="+", default=[100, 300, 1000], help="of its contexts")
+    parser.add_argument("--features", type=int, nargs="+", default=[5, 20, 60], help="of its tables")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--skip-compile", action="store_true")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Prints one table."""
+    options = parser().parse_args()
     torch.set_num_threads(options.threads)
+    few = max(3, options.repeats // 3)
     print(f"{options.threads} threads, torch {torch.__version__}\n\n| A / B | A | B | ratio |\n|---|---|---|---|")
-    sampling(max(3, options.repeats // 3))
-    training(options.experiment, options.repeats, options.skip_compile)
-    attention(options.repeats)
-    for n in (100, 500):
-        predicting(options.checkpoint, n, options.repeats)
+    parts: dict[str, Work] = {
+        "sampling": lambda: sampling(options.priors, few),
+        "training": lambda: training(options.experiment, options.repeats, options.skip_compile),
+        "attention": lambda: attention(options.repeats),
+        "predicting": lambda: [predicting(options.checkpoint, n, options.repeats) for n in (100, 500)],
+        "tables": lambda: tables(options.tables, options.rows, options.features, few),
+    }
+    for name in PARTS:
+        if name in options.only:
+            parts[name]()
 
 
 if __name__ == "__main__":

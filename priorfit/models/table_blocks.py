@@ -55,5 +55,5 @@ class CellBlock(nn.Module):
     ) -> tuple[Tensor, KeysValues]:
         """Maps tokens (B, G, N, D) with coordinates (B, G, N, C); without a cache, all rows are the context."""
         mixed = self.features(tokens)
-        flat, cache = self.rows(mixed.flatten(0, 1), coordinates.flatten(0, 1), tokens.shape[2], cache)
-        return flat.unflatten(0, tokens.shape[:2]), cache
+        flat, kept = self.rows(mixed.flatten(0, 1), coordinates.flatten(0, 1), tokens.shape[2], cache)
+        return flat.unflatten(0, tokens.shape[:2]), kept

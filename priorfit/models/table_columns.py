@@ -97,11 +97,10 @@ class Coordinates(nn.Module):
         shown = categorical[:, None] * (1 - columns.missing)
         return self.table[columns.codes] * shown[..., None]
 
-    def forward(self, columns: Columns, categorical: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates in two views, (2, B, N, F, e), e = 1 without categories and 17 with any; weights go by feature.
+    def forward(self, columns: Columns, categorical: Tensor) -> Tensor:
+        """Coordinates in two views, with standardised values and with normal scores: (2, B, N, F, e).
 
-        Returns:
-            The coordinates with standardised values, and those with normal scores.
+        Without categories e is 1; with any, a feature has 17 coordinates, its number and its category's vector.
         """
         values = torch.stack([columns.standard, columns.scores])[..., None]  # (2, B, N, F, 1)
         if not categorical.any():

@@ -9,7 +9,7 @@ Letters: B tasks, n context rows, m queries, N rows of either kind, F features, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +144,8 @@ class TablePFN(Network):
 
     def distribution(self, output: Output) -> Distribution:
         """The classes' probabilities (`ClassDistribution`), or the numbers' bar distribution, batch shape (B, m)."""
-        return self.heads["classes" if len(output) == 2 else "numbers"].distribution(*output)
+        head = self.heads["classes" if len(output) == 2 else "numbers"]
+        return cast(ClassHead | NumberHead, head).distribution(*output)
 
     def encode(self, x_context: Tensor, y_context: Tensor, categorical: Tensor, n_classes: Tensor) -> Cache:
         """All that `decode` needs of a context; arguments as in `Table`.
@@ -172,7 +173,7 @@ class TablePFN(Network):
 
     def _head(self, n_classes: Tensor) -> ClassHead | NumberHead:
         """The head for these tasks, which are all of one kind."""
-        return self.heads["classes" if n_classes.any() else "numbers"]  # type: ignore[return-value]
+        return cast(ClassHead | NumberHead, self.heads["classes" if n_classes.any() else "numbers"])
 
     def _encode(self, x: Tensor, y: Tensor, categorical: Tensor, n_classes: Tensor) -> Cache:
         """Conditions the experts, then runs the context through all layers."""
@@ -235,12 +236,13 @@ class TablePFN(Network):
     def _run(self, tokens: Tensor, coordinates: Tensor, cache: Cache, new: bool = False) -> Tensor:
         """Final tokens (B, N, D) of rows; with `new`, they are the context, whose keys and values are kept."""
         known = iter([None] * self.n_layers if new else cache.layers)
-        for block in self.blocks["cells"]:
+        layers = cast(dict[str, nn.ModuleList], self.blocks)
+        for block in layers["cells"]:
             tokens, kept = block(tokens, coordinates, next(known))
             cache.layers.append(kept) if new else None
         cells, tokens, coordinates = tokens[:, :-1].mean(1), tokens[:, -1], coordinates[:, -1]
         tokens = tokens + self.merge(torch.cat([cells, tokens], -1))
-        for block in self.blocks["rows"]:
+        for block in layers["rows"]:
             tokens, kept = block(tokens, coordinates, tokens.shape[1], next(known))
             cache.layers.append(kept) if new else None
         return tokens
