@@ -42,16 +42,29 @@ def measure(x: Tensor, categorical: Tensor) -> Measures:
     count = present.sum(1)
     loc = x.nan_to_num(0).sum(1) / count.clamp(min=1)
     deviations = (x - loc[:, None]).nan_to_num(0)
-    largest = deviations.abs().amax(1) if x.shape[1] else torch.zeros_like(loc)
-    varies = largest > 1e-6 * loc.abs()
-    unit = torch.where(varies, largest, 1.0)  # squares of what is divided by it neither overflow nor vanish
-    scale = unit * ((deviations / unit[:, None]).square().sum(1) / count.clamp(min=1)).sqrt()
-    scale = torch.where(varies, scale, 1.0)
+    scale, varies = spread(deviations, loc, count)
     ordered = x.mT.masked_fill(~present.mT, math.inf).sort(-1).values.contiguous()  # (B, F, n)
     measures = Measures(loc, scale, ordered, count, torch.ones_like(scale), categorical)
     scores = _scores(x, measures)
     width = (scores.square().sum(1) / count.clamp(min=1)).sqrt()
     return measures._replace(score_scale=torch.where(varies & (width > 0), width, 1.0))
+
+
+def spread(deviations: Tensor, loc: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Root mean square of `count` deviations from `loc`, 1 where they are no more than rounding errors.
+
+    Args:
+        deviations: (B, n, F), 0 where there is none.
+        loc, count: (B, F).
+
+    Returns:
+        The spread, and where there is any, both (B, F).
+    """
+    largest = deviations.abs().amax(1) if deviations.shape[1] else torch.zeros_like(loc)
+    varies = largest > 1e-6 * loc.abs()
+    unit = torch.where(varies, largest, 1.0)  # squares of what is divided by it neither overflow nor vanish
+    size = unit * ((deviations / unit[:, None]).square().sum(1) / count.clamp(min=1)).sqrt()
+    return torch.where(varies, size, 1.0), varies
 
 
 def view(x: Tensor, measures: Measures) -> Columns:

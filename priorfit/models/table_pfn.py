@@ -18,10 +18,12 @@ from torch.distributions import Distribution
 from priorfit.models.attention import Block, KeysValues
 from priorfit.models.base import Network, networks
 from priorfit.models.checks import Limits, check_table
+from priorfit.models.class_head import ClassHead
 from priorfit.models.kernel_experts import Fitted, KernelExperts
+from priorfit.models.number_head import NumberHead
 from priorfit.models.table_blocks import CellBlock
 from priorfit.models.table_columns import CODE_SIZE, Columns, Coordinates, Measures, measure, view
-from priorfit.models.table_heads import ClassHead, Given, NumberHead, Stack
+from priorfit.models.table_head import Given, Stack
 
 CELL = 4 + CODE_SIZE  # numbers that describe a cell
 IDENTITY = 16  # numbers that tell groups of features apart

@@ -1,0 +1,83 @@
+"""Classes as targets: as experts predict them, and as the network does. Letters as in `table_head`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from priorfit.distributions import ClassDistribution
+from priorfit.models.attention import zeroed
+from priorfit.models.kernel_experts import Predictions
+from priorfit.models.stacking import stack_classes
+from priorfit.models.table_head import Given, Head, Stack
+
+LEAST = 0.01  # the smallest probability that an expert may give a class
+
+
+class ClassHead(Head):
+    """Classes: experts predict their indicators, and the network corrects a product of the experts.
+
+    Args:
+        n_experts: S.
+        max_classes: K.
+        width: D.
+        n_facts: numbers that describe a table whatever its target is.
+        n_coordinates: see `Head`.
+    """
+
+    def __init__(self, n_experts: int, max_classes: int, width: int, n_facts: int, n_coordinates: int) -> None:
+        row_size = n_experts * (max_classes + 1) + max_classes
+        super().__init__(row_size, 2 * n_experts + 2 * max_classes + n_facts, width, n_coordinates)
+        self.max_classes = max_classes
+        self.embedding = nn.Embedding(max_classes, width)
+        self.correction = zeroed(nn.Linear(width, max_classes + n_experts))
+
+    def read(self, y: Tensor, n_classes: Tensor) -> tuple[Given, Tensor]:
+        """Takes classes y (B, n); returns what is known of them, and centred indicators (B, n, K)."""
+        indicators = nn.functional.one_hot(y.long(), self.max_classes).float()
+        uniform = (torch.arange(self.max_classes, device=y.device) < n_classes[:, None]) / n_classes[:, None]
+        loc = (indicators.sum(1) + uniform) / (y.shape[1] + 1)
+        return Given(loc, torch.ones_like(loc[:, :1]), n_classes), indicators - loc[:, None]
+
+    def opinions(self, predictions: Predictions, given: Given) -> Tensor:
+        """Experts' log probabilities (B, N, S, K), of mean zero over the classes there are, and zero elsewhere."""
+        exists = torch.arange(self.max_classes, device=given.loc.device) < given.n_classes[:, None]
+        probs = (predictions.mean + given.loc[:, None, None]).clamp(LEAST, 1)
+        logs = torch.where(exists[:, None, None], probs.log(), 0.0)
+        center = logs.sum(-1, keepdim=True) / given.n_classes[:, None, None, None]
+        return torch.where(exists[:, None, None], logs - center, 0.0)
+
+    def stack(self, opinions: Tensor, predictions: Predictions, y: Tensor, given: Given) -> Stack:
+        """Puts the experts together, from their opinions on the context."""
+        lowest = torch.arange(self.max_classes, device=y.device) >= given.n_classes[:, None]
+        logs = opinions.masked_fill(lowest[:, None, None], -30.0)
+        own = logs.log_softmax(-1).gather(3, y.long()[:, :, None, None].expand(*logs.shape[:3], 1))[..., 0]
+        scores = own.sum(1) / (y.shape[1] + 1)
+        return Stack(stack_classes(logs, y.long()), scores, torch.softmax(scores, -1), torch.zeros_like(given.scale))
+
+    def describe_rows(self, opinions: Tensor, predictions: Predictions, stack: Stack) -> Tensor:
+        """All that experts say of rows, (B, N, row_size)."""
+        stacked = torch.einsum("bs,bnsk->bnk", stack.weights, opinions)
+        return torch.cat([opinions.flatten(2), stacked, predictions.std.log() + 1], -1)
+
+    def describe_table(self, given: Given, stack: Stack) -> Tensor:
+        """What is known of the table as a whole, (B, table_size)."""
+        kinds = nn.functional.one_hot(given.n_classes - 1, self.max_classes).float()
+        return torch.cat([stack.weights, stack.scores, given.loc, kinds], -1)
+
+    def embed(self, y: Tensor, given: Given) -> Tensor:
+        """Tokens of the context's targets, (B, n, D)."""
+        return self.embedding(y.long())
+
+    def forward(
+        self, tokens: Tensor, opinions: Tensor, predictions: Predictions, stack: Stack, given: Given
+    ) -> tuple[Tensor, ...]:
+        """Logits (B, N, K) for rows with final tokens (B, N, D), and the number of classes (B,)."""
+        changes = self.correction(tokens).float()
+        own, shifts = changes[..., : self.max_classes], changes[..., self.max_classes :]
+        logits = own + torch.einsum("bns,bnsk->bnk", stack.weights[:, None] + shifts, opinions)
+        return logits, given.n_classes
+
+    def distribution(self, logits: Tensor, n_classes: Tensor) -> ClassDistribution:
+        """The distribution of outputs, batch shape (B, N)."""
+        return ClassDistribution(logits, n_classes[:, None])

@@ -1,0 +1,44 @@
+"""What both kinds of targets of tables share: what is known of them, and layers that read what experts say.
+
+Letters: B tasks, n context rows, N rows of any kind, D width, S experts, K classes or 1, L buckets.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Given(NamedTuple):
+    """What is known of the context's targets."""
+
+    loc: Tensor  # (B, K), frequencies of classes; or (B, 1), the mean
+    scale: Tensor  # (B, 1), the standard deviation; 1 for classes
+    n_classes: Tensor  # (B,)
+
+
+class Stack(NamedTuple):
+    """How experts are put together."""
+
+    weights: Tensor  # (B, S), of their means or log probabilities
+    scores: Tensor  # (B, S): mean log probability, or log error, of each on the context
+    shares: Tensor  # (B, S), of their standard deviations; they add up to 1
+    log_spread: Tensor  # (B, 1): what the shares' standard deviations have to be multiplied with
+
+
+class Head(nn.Module):
+    """What both kinds share: layers that read what the experts say.
+
+    Args:
+        row_size: numbers that describe a row.
+        table_size: numbers that describe a table.
+        width: D.
+        n_coordinates: numbers of a row that attention sees directly.
+    """
+
+    def __init__(self, row_size: int, table_size: int, width: int, n_coordinates: int) -> None:
+        super().__init__()
+        self.row = nn.Linear(row_size, width)
+        self.row_coordinates = nn.Linear(row_size, n_coordinates)
+        self.table = nn.Linear(table_size, width)
