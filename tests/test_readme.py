@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.skipif(not (SHIPPED / "gp-regression.safetensors").exists(), reason="the network is not in this checkout")
+@pytest.mark.skipif(not (SHIPPED / "tabular-regressor.safetensors").exists(), reason="not in this checkout")
 def test_the_prediction_example_runs() -> None:
     (example,) = [block for block in blocks("python") if "PFNRegressor" in block]
     names: dict = {}
@@ -30,6 +30,16 @@ def test_the_prediction_example_runs() -> None:
     assert names["mean"].shape == names["y_test"].shape
     assert np.all(names["low"] < names["high"])
     assert names["draws"].shape == (100, len(names["y_test"]))
+
+
+@pytest.mark.skipif(not (SHIPPED / "tabular-classifier.safetensors").exists(), reason="not in this checkout")
+def test_the_classification_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = [block for block in blocks("python") if "PFNClassifier" in block]
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(example, names)
+    assert names["accuracy"] > 0.95
+    assert names["probabilities"].shape == (len(names["y_test"]), 2)
 
 
 @pytest.mark.skipif(not (SHIPPED / "learning-curve-wide.safetensors").exists(), reason="not in this checkout")

@@ -26,7 +26,7 @@ ROUGHNESS = 0.6  # of the rough adaptive kernels: a factor of their inverse leng
 SPREAD = 2.0  # prior standard deviation of a log squared inverse length scale
 MOMENTUM, RATE = 0.5, 0.5
 SAFE = 1e-3  # relative noise from which float32 is precise enough to search
-LARGEST_SEARCH = 256  # context rows that length scales are searched with
+LARGEST_SEARCH = 256  # rows, evenly spaced among the context's, that length scales are searched with
 
 
 class Kernel(NamedTuple):
@@ -79,7 +79,8 @@ class KernelExperts(nn.Module):
         Returns:
             The fitted experts, and their predictions for each context row from all the others.
         """
-        log_weights, log_noise = self._search(points[:, :, :LARGEST_SEARCH], targets[:, :LARGEST_SEARCH])
+        rows = _spaced(targets.shape[1], LARGEST_SEARCH, targets.device)
+        log_weights, log_noise = self._search(points[:, :, rows], targets[:, rows])
         targets = targets.double()
         covariance, noise = _fixed(points, points)
         fixed = _condition(covariance, noise.float()[:, None].expand(-1, len(targets)), targets.float())
@@ -113,6 +114,13 @@ class KernelExperts(nn.Module):
             velocity = MOMENTUM * velocity + (1 - MOMENTUM) * step
             current = (current + RATE * velocity).maximum(low).clamp(max=4.0)
         return current[..., :-1].double(), current[..., -1].double()
+
+
+def _spaced(n: int, most: int, device: torch.device) -> Tensor:
+    """Indices of at most `most` of n rows, evenly spaced: rows may be sorted, by class for instance."""
+    if n <= most:
+        return torch.arange(n, device=device)
+    return torch.linspace(0, n - 1, most, device=device).round().long()
 
 
 def _evidence_gradient(points: Tensor, targets: Tensor, log_weights: Tensor, log_noise: Tensor) -> Tensor:

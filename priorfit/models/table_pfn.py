@@ -54,8 +54,9 @@ class TablePFN(Network):
     network learns when to trust which expert, and what none of them sees. Untrained, it predicts with the stacked
     experts.
 
-    Predictions do not depend on the order of the context nor on which other queries are in the call, and on the order
-    of features only through which are grouped together, and through random vectors that tell groups apart.
+    Predictions do not depend on which other queries are in the call, nor on the order of the context (of more than 256
+    rows, only through which of them the experts' length scales are searched with), and on the order of features only
+    through which are grouped together, and through random vectors that tell groups apart.
 
     Args:
         max_classes: the largest number of classes, 0 for a network that does not classify.

@@ -119,3 +119,15 @@ def test_small_contexts_give_finite_predictions(n: int) -> None:
     assert all(part.isfinite().all() for part in (*left_out, *predicted))
     if not n:
         assert (predicted.mean == 0).all()
+
+
+def test_sorted_rows_do_not_mislead_the_search() -> None:
+    x = torch.randn(1, 600, 3, generator=seeded())
+    y = (x[..., 1] > 0).float()
+    found = []
+    for order in (torch.arange(600), y[0].argsort(stable=True)):
+        points = x[:, order][None, ..., None].expand(2, -1, -1, -1, -1)
+        fitted, _ = KernelExperts().fit(points, (y - y.mean())[:, order, None])
+        found.append(fitted.log_weights[:, 0])
+    assert (found[1][:, 1] > found[1][:, [0, 2]].amax(-1) + 2).all()
+    assert_same(found[0], found[1], rtol=0, atol=1.5)
