@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from priorfit.distributions import ClassDistribution
 from priorfit.models.attention import zeroed
 from priorfit.models.kernel_experts import Predictions
+from priorfit.models.second_opinions import N_SECOND, Second, fit_second, predict_second
 from priorfit.models.stacking import stack_classes
-from priorfit.models.table_head import Given, Head, Stack
+from priorfit.models.table_head import Given, Head, Stack, appended
 
 LEAST = 0.01  # the smallest probability that an expert may give a class
 
@@ -17,8 +18,10 @@ LEAST = 0.01  # the smallest probability that an expert may give a class
 class ClassHead(Head):
     """Classes: experts predict their indicators, and the network corrects a product of the experts.
 
+    Two second opinions come on top of the experts on features, see `second_opinions`.
+
     Args:
-        n_experts: S.
+        n_experts: the number of experts on features; S is 2 more.
         max_classes: K.
         width: D.
         n_facts: numbers that describe a table whatever its target is.
@@ -26,6 +29,7 @@ class ClassHead(Head):
     """
 
     def __init__(self, n_experts: int, max_classes: int, width: int, n_facts: int, n_coordinates: int) -> None:
+        n_experts = n_experts + N_SECOND
         row_size = n_experts * (max_classes + 1) + max_classes
         super().__init__(row_size, 2 * n_experts + 2 * max_classes + n_facts, width, n_coordinates)
         self.max_classes = max_classes
@@ -38,6 +42,20 @@ class ClassHead(Head):
         uniform = (torch.arange(self.max_classes, device=y.device) < n_classes[:, None]) / n_classes[:, None]
         loc = (indicators.sum(1) + uniform) / (y.shape[1] + 1)
         return Given(loc, torch.ones_like(loc[:, :1]), n_classes), indicators - loc[:, None]
+
+    def consult(
+        self, predictions: Predictions, targets: Tensor, y: Tensor, given: Given
+    ) -> tuple[Predictions, Second | None]:
+        """Predictions for the context, (B, n, S, K), with second opinions, and what is needed for those on queries."""
+        opinions = self.opinions(predictions, given)
+        first = self.stack(opinions, predictions, y, given)
+        second, more = fit_second(opinions, first.weights, targets)
+        return appended(predictions, more), second
+
+    def consult_again(self, predictions: Predictions, second: Second | None, given: Given) -> Predictions:
+        """Predictions for queries, (B, m, S, K), with second opinions."""
+        assert second is not None
+        return appended(predictions, predict_second(second, self.opinions(predictions, given)))
 
     def opinions(self, predictions: Predictions, given: Given) -> Tensor:
         """Experts' log probabilities (B, N, S, K), of mean zero over the classes there are, and zero elsewhere."""

@@ -83,19 +83,19 @@ class KernelExperts(nn.Module):
         log_weights, log_noise = self._search(points[:, :, rows], targets[:, rows])
         targets = targets.double()
         covariance, noise = _fixed(points, points)
-        fixed = _condition(covariance, noise.float()[:, None].expand(-1, len(targets)), targets.float())
-        adaptive = _condition(_adaptive(points, points, log_weights), log_noise.exp().repeat(2, 1), targets)
-        left_out = [_leave_one_out(kernel, targets) for kernel in (fixed, adaptive)]
-        return Fitted(points, fixed, adaptive, log_weights, log_noise), _joined(left_out)
+        fixed = condition(covariance, noise.float()[:, None].expand(-1, len(targets)), targets.float())
+        adaptive = condition(_adaptive(points, points, log_weights), log_noise.exp().repeat(2, 1), targets)
+        left_out = [leave_one_out(kernel, targets) for kernel in (fixed, adaptive)]
+        return Fitted(points, fixed, adaptive, log_weights, log_noise), joined(left_out)
 
     def predict(self, fitted: Fitted, points: Tensor) -> Predictions:
         """Predictions at points (V, B, m, F, e)."""
         covariance, noise = _fixed(points, fitted.points)
         own = torch.stack([_own(points[view], kind, scale) for view, kind, scale, _ in FIXED])  # (S, B, m)
-        fixed = _predict(fitted.fixed, covariance, own + noise.float()[:, None, None])
+        fixed = predictions_at(fitted.fixed, covariance, own + noise.float()[:, None, None])
         total = 1 + fitted.log_noise.exp().repeat(2, 1)[..., None].expand(-1, -1, points.shape[2])
         covariance = _adaptive(points, fitted.points, fitted.log_weights)
-        return _joined([fixed, _predict(fitted.adaptive, covariance, total)])
+        return joined([fixed, predictions_at(fitted.adaptive, covariance, total)])
 
     def _search(self, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Log squared inverse length scales (V, B, F) and log relative noise (V, B), by smoothed gradient steps."""
@@ -131,7 +131,7 @@ def _evidence_gradient(points: Tensor, targets: Tensor, log_weights: Tensor, log
     """
     scaled = _scaled(points, log_weights)  # (V, B, n, F e)
     covariance = _gaussian(scaled, scaled)
-    kernel = _condition(covariance, log_noise.exp(), targets)
+    kernel = condition(covariance, log_noise.exp(), targets)
     per_target = (targets * kernel.weights).mean(-2, keepdim=True)  # (V, B, 1, K)
     used = (per_target > 1e-12).sum(-1, keepdim=True).clamp(min=1)
     outer = (kernel.weights / per_target.clamp(min=1e-12)) @ kernel.weights.mT / used
@@ -150,10 +150,10 @@ def _scaled(points: Tensor, log_weights: Tensor) -> Tensor:
 
 def _gaussian(first: Tensor, second: Tensor) -> Tensor:
     """The squared exponential kernel."""
-    return (-_squared_distances(first, second) / 2).exp()
+    return (-squared_distances(first, second) / 2).exp()
 
 
-def _squared_distances(first: Tensor, second: Tensor) -> Tensor:
+def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     """Of points (…, a, E) and (…, b, E): (…, a, b)."""
     squares = first.square().sum(-1)[..., None] + second.square().sum(-1)[..., None, :]
     return (squares - 2 * first @ second.mT).clamp(min=0)
@@ -175,7 +175,7 @@ def _fixed(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Kernel matrices (S, B, a, b) of points (V, B, a, F, e) and (V, B, b, F, e), and relative noise (S,)."""
     unit = first.shape[-2] ** -0.5
     first, second = first.flatten(-2) * unit, second.flatten(-2) * unit
-    products, squared = first @ second.mT, _squared_distances(first, second)
+    products, squared = first @ second.mT, squared_distances(first, second)
     matrices = []
     for view, kind, scale, _ in FIXED:
         if kind == LINEAR:
@@ -195,7 +195,7 @@ def _own(points: Tensor, kind: int, scale: float) -> Tensor:
     return points.square().sum((-2, -1)) / (points.shape[-2] * scale**2) + 0.1
 
 
-def _condition(covariance: Tensor, noise: Tensor, targets: Tensor) -> Kernel:
+def condition(covariance: Tensor, noise: Tensor, targets: Tensor) -> Kernel:
     """Conditions kernels (S, B, n, n) with relative noise (S, B) on targets (B, n, K)."""
     matrix = covariance.clone()
     matrix.diagonal(dim1=-2, dim2=-1).add_(noise[..., None])
@@ -205,7 +205,7 @@ def _condition(covariance: Tensor, noise: Tensor, targets: Tensor) -> Kernel:
     return Kernel(inverse, weights, variance)
 
 
-def _leave_one_out(kernel: Kernel, targets: Tensor) -> Predictions:
+def leave_one_out(kernel: Kernel, targets: Tensor) -> Predictions:
     """Predictions for each context row from all others (Rasmussen and Williams 2006, section 5.4.2)."""
     precision = kernel.inverse.diagonal(dim1=-2, dim2=-1)  # (S, B, n)
     mean = targets.to(precision.dtype) - kernel.weights / precision[..., None]
@@ -213,7 +213,7 @@ def _leave_one_out(kernel: Kernel, targets: Tensor) -> Predictions:
     return Predictions(mean, std)
 
 
-def _predict(kernel: Kernel, covariance: Tensor, total: Tensor) -> Predictions:
+def predictions_at(kernel: Kernel, covariance: Tensor, total: Tensor) -> Predictions:
     """Predictions from kernels with the context (S, B, m, n) and total prior variances of targets (S, B, m)."""
     mean = covariance @ kernel.weights
     known = ((covariance @ kernel.inverse) * covariance).sum(-1)
@@ -221,7 +221,7 @@ def _predict(kernel: Kernel, covariance: Tensor, total: Tensor) -> Predictions:
     return Predictions(mean, std)
 
 
-def _joined(parts: list[Predictions]) -> Predictions:
+def joined(parts: list[Predictions]) -> Predictions:
     """Predictions of all experts, the fixed ones first, float32, batch first."""
     mean = torch.cat([part.mean.float() for part in parts]).permute(1, 2, 0, 3)
     return Predictions(mean, torch.cat([part.std.float() for part in parts]).permute(1, 2, 0))

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from priorfit.models.kernel_experts import Predictions
 
 
 class Given(NamedTuple):
@@ -42,3 +45,8 @@ class Head(nn.Module):
         self.row = nn.Linear(row_size, width)
         self.row_coordinates = nn.Linear(row_size, n_coordinates)
         self.table = nn.Linear(table_size, width)
+
+
+def appended(first: Predictions, more: Predictions) -> Predictions:
+    """The predictions of both sets of experts."""
+    return Predictions(torch.cat([first.mean, more.mean], 2), torch.cat([first.std, more.std], 2))

@@ -21,6 +21,7 @@ from priorfit.models.checks import Limits, check_table
 from priorfit.models.class_head import ClassHead
 from priorfit.models.kernel_experts import Fitted, KernelExperts
 from priorfit.models.number_head import NumberHead
+from priorfit.models.second_opinions import Second
 from priorfit.models.table_blocks import CellBlock
 from priorfit.models.table_columns import CODE_SIZE, Columns, Coordinates, Measures, measure, view
 from priorfit.models.table_head import Given, Stack
@@ -36,6 +37,7 @@ class Cache(NamedTuple):
 
     measures: Measures
     experts: Fitted
+    second: Second | None
     given: Given
     stack: Stack
     groups: Tensor  # (B, G - 1, 1, D): what is known of each group of features
@@ -186,13 +188,14 @@ class TablePFN(Network):
             columns = view(x, measures)
             given, targets = head.read(y, n_classes)
             experts, predictions = self.experts.fit(self.coordinates(columns, categorical), targets)
+            predictions, second = head.consult(predictions, targets, y, given)
             opinions = head.opinions(predictions, given)
             stack = head.stack(opinions, predictions, y, given)
             facts = describe(measures, experts)
             rows = head.describe_rows(opinions, predictions, stack)
         table = head.table(torch.cat([head.describe_table(given, stack), facts], -1))[:, None]
         groups = self._groups(experts.log_weights)
-        cache = Cache(measures, experts, given, stack, groups, table, [])
+        cache = Cache(measures, experts, second, given, stack, groups, table, [])
         tokens, coordinates = self._tokens(columns, cache, rows, head, head.embed(y, given))
         thinking = self.thinking.expand(*tokens.shape[:2], -1, -1).to(tokens.dtype)  # (B, G, R, D)
         tokens = torch.cat([thinking, tokens], 2)
@@ -206,6 +209,7 @@ class TablePFN(Network):
             columns = view(x, cache.measures)
             points = self.coordinates(columns, cache.measures.categorical)
             predictions = self.experts.predict(cache.experts, points)
+            predictions = head.consult_again(predictions, cache.second, cache.given)
             opinions = head.opinions(predictions, cache.given)
             rows = head.describe_rows(opinions, predictions, cache.stack)
         tokens, coordinates = self._tokens(columns, cache, rows, head, self.query_token)
