@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -42,18 +43,18 @@ def compare(options: argparse.Namespace) -> str:
         ValueError: a prior that HMC does not cover, a network that does not take its tasks, or a cache of other tasks.
     """
     checkpoint = load(options.checkpoint)
-    prior = changed_prior(checkpoint, json.loads(options.prior))
+    prior = changed_prior(checkpoint, options.prior)
     settings = Settings(
         tasks=options.tasks, queries=options.queries, batch_size=options.batch_size, seed=options.seed, device="cpu"
     )
     chain = Chain(options.chains, options.warmup, options.draws, options.leapfrogs)
-    network, rows = checkpoint.network.eval(), []
+    network, rows, classes = checkpoint.network.eval(), [], False
     for n_context in options.context_sizes or prior.context_sizes():
         hmc = score_cached(prior, n_context, settings, chain, options.cache)
         with tqdm(total=settings.tasks, desc=f"network, n = {n_context}", unit="task") as bar:
             own = score(network, prior, n_context, settings, bar.update)
         rows.append(table_row(own, hmc))
-    classes = len(rows[0]) > len(header(prior, False))
+        classes = "label_log_prob" in hmc
     return markdown_table(header(prior, classes), rows)
 
 
@@ -86,11 +87,26 @@ def table_row(own: Scores, hmc: dict[str, Array]) -> list[str]:
     ]
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ArgumentTypeError: other text.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'must be a JSON object such as {{"depth": 2}}, not {text}')
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     own.add_argument("checkpoint", help="name or file; its prior is linear_bnn or bnn")
-    own.add_argument("--prior", default="{}", help="changes of its arguments, as JSON")
+    own.add_argument("--prior", type=json_object, default={}, help="changes of its arguments, as JSON")
     own.add_argument("--context-sizes", type=int, nargs="+", help="n; the prior's own unless they are given")
     own.add_argument("--tasks", type=int, default=100, help="per n, a multiple of the batch size")
     own.add_argument("--queries", type=int, default=50, help="scored per task")
@@ -110,7 +126,7 @@ def main() -> None:
     options = own.parse_args()
     try:
         table = compare(options)
-    except (CheckpointError, ValueError) as error:
+    except (CheckpointError, OSError, ValueError) as error:
         own.exit(1, f"{error}\n")
     title = f"NLL in nats per query, {options.tasks} tasks of {options.queries} queries; ± is one standard error."
     print(f"\n{title}\n\n{table}")

@@ -90,7 +90,7 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("sources", nargs="+", help=f"CSV files, or {', '.join(BUNDLED)}")
-    parser.add_argument("--checkpoint", default="gp-regression", help="a name or a file")
+    parser.add_argument("--checkpoint", default="tabular-regressor", help="a name or a file")
     parser.add_argument("--splits", type=int, default=5, help="random splits per table")
     parser.add_argument("--rows", type=int, default=400, help="training rows at most")
     parser.add_argument("--features", type=int, default=10, help="features at most")

@@ -80,7 +80,7 @@ def choose_splits(options: argparse.Namespace, tables: Sequence[RealTable]) -> d
 
 def compare(options: argparse.Namespace) -> str:
     """The whole comparison; writes all files and returns the report."""
-    methods = [*networks(options.checkpoint, options.n_estimators, options.device), *baselines(options.baselines)]
+    methods = [*networks(options), *baselines(options.baselines)]
     if not methods:
         raise ValueError("There is nothing to compare: give --checkpoint, or --baselines.")
     tables = choose_tables(options)

@@ -12,23 +12,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+import priorfit.training.main  # noqa: F401  registers what names runs in the configuration
 from priorfit.evaluation.prior_figure import count_lines, prior_figure
 from priorfit.files import replacing
 from priorfit.priors import Prior
-from priorfit.training import main as training
 from priorfit.training.instantiate import instantiate, suggestions
 from priorfit.training.task_stream import EVALUATION, task_generator
 
 BATCH = 64
-assert OmegaConf.has_resolver("run_name"), training  # it names runs in the configuration
 
 
 def build_prior(overrides: Sequence[str]) -> Prior:
@@ -47,12 +44,11 @@ def build_prior(overrides: Sequence[str]) -> Prior:
 
 def count(prior: Prior, tasks: int, seed: int) -> list[str]:
     """Draws tasks, and says how many were degenerate."""
-    if not getattr(prior, "counts", None):
+    if not prior.counts:
         return ["This prior does not count degenerate draws."]
     for index in tqdm(range(-(-tasks // BATCH)), "counting", unit="batch"):
         prior.sample(BATCH, generator=task_generator(seed, EVALUATION, 3, index))
-    counts: Any = prior.counts  # type: ignore[attr-defined]
-    return count_lines(counts)
+    return count_lines(prior.counts)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Predicts held-out diabetes patients with a trained network, and with a Gaussian process fitted to the rest.
 
-    python scripts/predict_diabetes.py          # the network gp-regression, or name another or its file
+    python scripts/predict_diabetes.py          # the network tabular-regressor, or name another or its file
 
 Takes a few seconds. Log score: mean log density of the held-out targets in nats, higher is better.
 """
@@ -55,7 +55,7 @@ def evaluate_regressor(predictor: Any, x: Any, queries: Any, y: Any, answers: An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("checkpoint", nargs="?", default="gp-regression", help="a name or a file")
+    parser.add_argument("checkpoint", nargs="?", default="tabular-regressor", help="a name or a file")
     try:
         pfn = partial(predict_pfn, checkpoint=load(parser.parse_args().checkpoint))
     except CheckpointError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 import priorfit
 from priorfit.checkpoints import CheckpointError
 from priorfit.evaluation.main import checkpoint_name
+from priorfit.predictors.loading import predicts_classes, predicts_numbers
 from priorfit.registry import closest
 from scripts.real_tables import CLASSIFICATION, REGRESSION, RealTable, read_manifest, read_table
 from scripts.table_results import Method, ScoreFile
@@ -23,20 +24,24 @@ from scripts.table_results import Method, ScoreFile
 ESTIMATORS = {CLASSIFICATION: "PFNClassifier", REGRESSION: "PFNRegressor"}
 
 
-def networks(names: Sequence[str], members: Sequence[int], device: str) -> Iterator[Method]:
-    """The estimators of some checkpoints, each with these numbers of ensemble members.
+def networks(options: argparse.Namespace) -> Iterator[Method]:
+    """The estimators of the checkpoints that the options name, with each number of members, for the tasks asked for.
 
     Raises:
-        CheckpointError: no such checkpoint, or one that predicts neither classes nor numbers of tables.
+        CheckpointError: no such checkpoint, or one that does not predict tables of these tasks.
     """
+    names, members = options.checkpoint, options.n_estimators
     short = [checkpoint_name(name) for name in names]
     for name, title in zip(names, short if len(set(short)) == len(names) else names, strict=True):
         checkpoint = priorfit.load(name)
-        tasks = [task for task, serves in _serves(checkpoint.network).items() if serves]
+        tasks = [task for task in options.tasks if _serves(checkpoint.network, task)]
         if not tasks:
-            raise CheckpointError(f"'{name}' does not predict tables: choose one from priorfit.list_checkpoints().")
+            raise CheckpointError(
+                f"'{name}' does not predict tables for {' or '.join(options.tasks)}: leave it out, or choose another "
+                "from priorfit.list_checkpoints()."
+            )
         for count in members:
-            settings = {"n_estimators": count, "device": device}
+            settings = {"n_estimators": count, "device": options.device}
             identity = {"weights": checkpoint.metadata["weights_sha256"], "priorfit": version("priorfit"), **settings}
             full_title = title if len(members) == 1 else f"{title}, {count} members"
             for task in tasks:
@@ -44,11 +49,10 @@ def networks(names: Sequence[str], members: Sequence[int], device: str) -> Itera
                 yield Method(full_title, task, predict, {"network": task, **identity})
 
 
-def _serves(network: Any) -> dict[str, bool]:
-    """Whether a network classifies, and whether it predicts numbers."""
-    of_tables = hasattr(network, "encode") and hasattr(network, "max_features")
-    classifies = of_tables and getattr(network, "max_classes", 0) > 0
-    return {CLASSIFICATION: classifies, REGRESSION: of_tables and getattr(network, "n_buckets", 1) > 0}
+def _serves(network: Any, task: str) -> bool:
+    """Whether a network predicts tables of this task."""
+    predicts = predicts_classes if task == CLASSIFICATION else predicts_numbers
+    return hasattr(network, "encode") and hasattr(network, "max_features") and predicts(network)
 
 
 def estimate(task: str, **settings: Any) -> Callable[..., Any]:

@@ -79,7 +79,6 @@ def tables(
     """What a network for tables observes: x_context (B, n, F), y_context, x_query, categorical, n_classes."""
 
     def observe(generator: Generator) -> Observed:
-        batch = 3
         x = torch.randn(batch, n + m, n_features, generator=generator)
         x[..., 0] = (2 * x[..., 0]).round().clamp(-2, 2) + 2  # five categories
         x[torch.rand(x.shape, generator=generator) < 0.1] = torch.nan
@@ -167,9 +166,7 @@ NETWORKS = [
     NetworkCase("pfn", "pfn", regression(), SMALL),
     NetworkCase("curve_pfn", "curve_pfn", curves(), SMALL_CURVES),
     NetworkCase("table_pfn-classes", "table_pfn", tables(3), CLASSES, (0, 2), 1e-3),
-    NetworkCase(
-        "table_pfn-numbers", "table_pfn", tables(0), {**SMALL_TABLES, "max_classes": 0, "n_buckets": 20}, (0, 2)
-    ),
+    NetworkCase("table_pfn-numbers", "table_pfn", tables(0), NUMBERS, (0, 2)),
 ]
 REGRESSION_NETWORKS = [
     case for case in NETWORKS if hasattr(networks.classes[case.name], "decode") and not case.may_miss

@@ -18,12 +18,13 @@ from numpy.random import SeedSequence
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from priorfit.evaluation.bnn_posterior import BinaryPosterior, weight_posterior
 from priorfit.evaluation.chain_checks import effective_sample_size, split_rhat
 from priorfit.evaluation.hmc import Chain, sample
+from priorfit.evaluation.known_posteriors import weight_posterior
 from priorfit.evaluation.reference_cache import ReferenceCache, fingerprints, task_key
 from priorfit.evaluation.scoring import Array, draw_tasks
 from priorfit.evaluation.settings import Settings
+from priorfit.evaluation.weight_posterior import BinaryPosterior
 from priorfit.priors import Prior, Task
 
 LABELS = (16, 64, 256, 1024)  # L: of the published scoring

@@ -150,15 +150,15 @@ def explained(feature: ndarray, target: ndarray) -> float:
         0 for a feature, or a target, that is constant.
     """
     known = np.isfinite(feature)
-    feature, target = feature[known], target[known]
-    edges = np.unique(np.quantile(feature, np.linspace(0, 1, PARTS + 1)[1:-1])) if known.any() else np.empty(0)
-    part = np.searchsorted(edges, feature)  # (N,)
-    total = np.square(target - target.mean(0)).sum() if known.any() else 0.0
-    if not total:
+    if not known.any():
         return 0.0
+    feature, deviation = feature[known], target[known] - target[known].mean(0)
+    edges = np.unique(np.quantile(feature, np.linspace(0, 1, PARTS + 1)[1:-1]))
+    part = np.searchsorted(edges, feature)  # (N,)
     count = np.bincount(part, minlength=PARTS)
-    sums = np.stack([np.bincount(part, column, minlength=PARTS) for column in (target - target.mean(0)).T])
-    return float((np.square(sums) / np.maximum(count, 1)).sum() / total)
+    sums = np.stack([np.bincount(part, column, minlength=PARTS) for column in deviation.T])  # (C, PARTS)
+    total = np.square(deviation).sum()
+    return float((np.square(sums) / np.maximum(count, 1)).sum() / total) if total else 0.0
 
 
 def _jittered(x: ndarray, categorical: ndarray) -> ndarray:

@@ -13,6 +13,7 @@ from priorfit.models.stacking import stack_classes
 from priorfit.models.table_head import Given, Head, Stack, appended
 
 LEAST = 0.01  # the smallest probability that an expert may give a class
+NEVER = -30.0  # log probability of a class that a task does not have
 
 
 class ClassHead(Head):
@@ -39,7 +40,7 @@ class ClassHead(Head):
     def read(self, y: Tensor, n_classes: Tensor) -> tuple[Given, Tensor]:
         """Takes classes y (B, n); returns what is known of them, and centred indicators (B, n, K)."""
         indicators = nn.functional.one_hot(y.long(), self.max_classes).float()
-        uniform = (torch.arange(self.max_classes, device=y.device) < n_classes[:, None]) / n_classes[:, None]
+        uniform = self._exist(n_classes) / n_classes[:, None]
         loc = (indicators.sum(1) + uniform) / (y.shape[1] + 1)
         return Given(loc, torch.ones_like(loc[:, :1]), n_classes), indicators - loc[:, None]
 
@@ -59,16 +60,15 @@ class ClassHead(Head):
 
     def opinions(self, predictions: Predictions, given: Given) -> Tensor:
         """Experts' log probabilities (B, N, S, K), of mean zero over the classes there are, and zero elsewhere."""
-        exists = torch.arange(self.max_classes, device=given.loc.device) < given.n_classes[:, None]
+        exists = self._exist(given.n_classes)[:, None, None]
         probs = (predictions.mean + given.loc[:, None, None]).clamp(LEAST, 1)
-        logs = torch.where(exists[:, None, None], probs.log(), 0.0)
+        logs = torch.where(exists, probs.log(), 0.0)
         center = logs.sum(-1, keepdim=True) / given.n_classes[:, None, None, None]
-        return torch.where(exists[:, None, None], logs - center, 0.0)
+        return torch.where(exists, logs - center, 0.0)
 
     def stack(self, opinions: Tensor, predictions: Predictions, y: Tensor, given: Given) -> Stack:
         """Puts the experts together, from their opinions on the context."""
-        lowest = torch.arange(self.max_classes, device=y.device) >= given.n_classes[:, None]
-        logs = opinions.masked_fill(lowest[:, None, None], -30.0)
+        logs = opinions.masked_fill(~self._exist(given.n_classes)[:, None, None], NEVER)
         own = logs.log_softmax(-1).gather(3, y.long()[:, :, None, None].expand(*logs.shape[:3], 1))[..., 0]
         scores = own.sum(1) / (y.shape[1] + 1)
         return Stack(stack_classes(logs, y.long()), scores, torch.softmax(scores, -1), torch.zeros_like(given.scale))
@@ -82,6 +82,10 @@ class ClassHead(Head):
         """What is known of the table as a whole, (B, table_size)."""
         kinds = nn.functional.one_hot(given.n_classes - 1, self.max_classes).float()
         return torch.cat([stack.weights, stack.scores, given.loc, kinds], -1)
+
+    def _exist(self, n_classes: Tensor) -> Tensor:
+        """Which of the K classes tasks have, (B, K), bool."""
+        return torch.arange(self.max_classes, device=n_classes.device) < n_classes[:, None]
 
     def embed(self, y: Tensor, given: Given) -> Tensor:
         """Tokens of the context's targets, (B, n, D)."""

@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
     inverse: Tensor  # (S, B, n, n), of the kernel matrix with noise
     weights: Tensor  # (S, B, n, K)
-    variance: Tensor  # (S, B), of the signal
+    variance: Tensor  # (S, B), of the signal, added up over the K targets; 1 where these are all zero
 
 
 class Fitted(NamedTuple):
@@ -51,7 +51,7 @@ class Predictions(NamedTuple):
     """What experts say of rows."""
 
     mean: Tensor  # (B, rows, S, K)
-    std: Tensor  # (B, rows, S): standard deviation of a target, for the average of the K targets
+    std: Tensor  # (B, rows, S): root of the variances of all K targets together
 
 
 class KernelExperts(nn.Module):
@@ -81,9 +81,9 @@ class KernelExperts(nn.Module):
         """
         rows = _spaced(targets.shape[1], LARGEST_SEARCH, targets.device)
         log_weights, log_noise = self._search(points[:, :, rows], targets[:, rows])
-        targets = targets.double()
         covariance, noise = _fixed(points, points)
-        fixed = condition(covariance, noise.float()[:, None].expand(-1, len(targets)), targets.float())
+        fixed = condition(covariance, noise[:, None].expand(-1, len(targets)), targets)
+        targets = targets.double()
         adaptive = condition(_adaptive(points, points, log_weights), log_noise.exp().repeat(2, 1), targets)
         left_out = [leave_one_out(kernel, targets) for kernel in (fixed, adaptive)]
         return Fitted(points, fixed, adaptive, log_weights, log_noise), joined(left_out)
@@ -92,7 +92,7 @@ class KernelExperts(nn.Module):
         """Predictions at points (V, B, m, F, e)."""
         covariance, noise = _fixed(points, fitted.points)
         own = torch.stack([_own(points[view], kind, scale) for view, kind, scale, _ in FIXED])  # (S, B, m)
-        fixed = predictions_at(fitted.fixed, covariance, own + noise.float()[:, None, None])
+        fixed = predictions_at(fitted.fixed, covariance, own + noise[:, None, None])
         total = 1 + fitted.log_noise.exp().repeat(2, 1)[..., None].expand(-1, -1, points.shape[2])
         covariance = _adaptive(points, fitted.points, fitted.log_weights)
         return joined([fixed, predictions_at(fitted.adaptive, covariance, total)])
@@ -184,7 +184,7 @@ def _fixed(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
             matrices.append((-squared[view] / (2 * scale**2)).exp())
         else:
             matrices.append((-squared[view].sqrt() / scale).exp())
-    noise = torch.tensor([noise for *_, noise in FIXED], dtype=torch.float64, device=first.device)
+    noise = torch.tensor([noise for *_, noise in FIXED], device=first.device)
     return torch.stack(matrices), noise
 
 
@@ -201,8 +201,8 @@ def condition(covariance: Tensor, noise: Tensor, targets: Tensor) -> Kernel:
     matrix.diagonal(dim1=-2, dim2=-1).add_(noise[..., None])
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
     weights = inverse @ targets.expand(len(matrix), -1, -1, -1)
-    variance = (targets * weights).sum((-2, -1)) / max(1, targets.shape[1])  # of all targets together
-    return Kernel(inverse, weights, variance)
+    variance = (targets * weights).sum((-2, -1)) / max(1, targets.shape[1])
+    return Kernel(inverse, weights, torch.where(variance > 0, variance, 1.0))  # targets of zeros say nothing of it
 
 
 def leave_one_out(kernel: Kernel, targets: Tensor) -> Predictions:

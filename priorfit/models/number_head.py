@@ -9,7 +9,6 @@ from priorfit.distributions import BarDistribution
 from priorfit.models.attention import zeroed
 from priorfit.models.bar_layout import student_masses, wide_borders
 from priorfit.models.kernel_experts import Predictions
-from priorfit.models.second_opinions import Second
 from priorfit.models.stacking import stack_numbers
 from priorfit.models.table_columns import spread
 from priorfit.models.table_head import Given, Head, Stack
@@ -45,23 +44,16 @@ class NumberHead(Head):
         self.register_buffer("y_scale", torch.ones(()))
 
     def read(self, y: Tensor, n_classes: Tensor) -> tuple[Given, Tensor]:
-        """Takes numbers y (B, n); returns their mean and deviation, and standardised numbers (B, n, 1)."""
+        """Takes numbers y (B, n); returns their mean and deviation, and standardised numbers (B, n, 1).
+
+        Where they do not vary, as without a context or with one row, the deviation is the prior's.
+        """
         n = y.shape[1]
-        loc = y.mean(1, keepdim=True) if n else self.y_loc.expand(len(y), 1)
+        loc = y.double().mean(1, keepdim=True).to(y.dtype) if n else self.y_loc.expand(len(y), 1)
         deviations = (y - loc)[..., None]
         scale, varies = spread(deviations, loc, torch.full_like(loc, n))
         scale = torch.where(varies, scale, self.y_scale)
         return Given(loc, scale, n_classes), deviations / scale[..., None]
-
-    def consult(
-        self, predictions: Predictions, targets: Tensor, y: Tensor, given: Given
-    ) -> tuple[Predictions, Second | None]:
-        """The predictions themselves: for numbers there are no second opinions."""
-        return predictions, None
-
-    def consult_again(self, predictions: Predictions, second: Second | None, given: Given) -> Predictions:
-        """The predictions themselves."""
-        return predictions
 
     def opinions(self, predictions: Predictions, given: Given) -> Tensor:
         """Experts' means (B, N, S, 1)."""

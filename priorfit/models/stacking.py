@@ -25,12 +25,12 @@ def stack_classes(log_probs: Tensor, classes: Tensor) -> Tensor:
     start = torch.full((batch, n_experts), 1 / n_experts, device=log_probs.device)
     strength, weights = STRENGTH * max(1, n) ** 0.5, start
     ridge = strength * torch.eye(n_experts, device=log_probs.device)
+    truth = log_probs.gather(3, classes[:, :, None, None].expand(-1, -1, n_experts, 1))[..., 0]  # (B, n, S)
     for _ in range(NEWTON_STEPS if n else 0):
         probs = torch.einsum("bs,bnsk->bnk", weights, log_probs).softmax(-1)
         expected = torch.einsum("bnk,bnsk->bns", probs, log_probs)
         spread = log_probs - expected[..., None]
         hessian = torch.einsum("bnsk,bntk->bst", spread * probs[:, :, None], spread) + ridge
-        truth = log_probs.gather(3, classes[:, :, None, None].expand(-1, -1, n_experts, 1))[..., 0]  # (B, n, S)
         gradient = (expected - truth).sum(1) + strength * (weights - start)
         step = torch.linalg.solve(hessian, gradient)
         tries = weights - torch.tensor(STEP_SIZES, device=step.device)[:, None, None] * step  # (T, B, S)

@@ -40,7 +40,7 @@ def measure(x: Tensor, categorical: Tensor) -> Measures:
     """Measures the columns of a context x (B, n, F), NaN where missing."""
     present = ~x.isnan()
     count = present.sum(1)
-    loc = x.nan_to_num(0).sum(1) / count.clamp(min=1)
+    loc = (x.nan_to_num(0).sum(1, dtype=torch.float64) / count.clamp(min=1)).to(x.dtype)  # exact for equal values
     deviations = (x - loc[:, None]).nan_to_num(0)
     scale, varies = spread(deviations, loc, count)
     ordered = x.mT.masked_fill(~present.mT, math.inf).sort(-1).values.contiguous()  # (B, F, n)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from priorfit.models.kernel_experts import Predictions
+from priorfit.models.second_opinions import Second
 
 
 class Given(NamedTuple):
@@ -45,6 +46,26 @@ class Head(nn.Module):
         self.row = nn.Linear(row_size, width)
         self.row_coordinates = nn.Linear(row_size, n_coordinates)
         self.table = nn.Linear(table_size, width)
+
+    def consult(
+        self, predictions: Predictions, targets: Tensor, y: Tensor, given: Given
+    ) -> tuple[Predictions, Second | None]:
+        """Predictions for the context with second opinions, of which there are none unless a head says otherwise.
+
+        Args:
+            predictions: of S experts for each context row from the others, (B, n, S, K).
+            targets: what they were fitted to, (B, n, K).
+            y: classes or numbers, (B, n).
+            given: what is known of these.
+
+        Returns:
+            Predictions of all experts, and what `consult_again` needs for queries.
+        """
+        return predictions, None
+
+    def consult_again(self, predictions: Predictions, second: Second | None, given: Given) -> Predictions:
+        """Predictions for queries, (B, m, S, K), with second opinions."""
+        return predictions
 
 
 def appended(first: Predictions, more: Predictions) -> Predictions:

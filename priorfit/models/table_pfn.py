@@ -99,8 +99,10 @@ class TablePFN(Network):
         super().__init__()
         hidden = 2 * width if hidden is None else hidden
         sizes = (max_features, width, n_cell_layers, n_row_layers, n_heads, hidden, group, n_thinking, n_steps)
-        if min(sizes) < 1 or width % n_heads or max_classes == 1 or min(max_classes, n_buckets) < 0:
-            raise ValueError("Sizes must be positive, max_classes 0 or at least 2, and width a multiple of n_heads.")
+        if min(sizes) < 1 or width % n_heads or 1 in (max_classes, n_buckets) or min(max_classes, n_buckets) < 0:
+            raise ValueError(
+                "Sizes must be positive, max_classes and n_buckets 0 or at least 2, and width a multiple of n_heads."
+            )
         if not max_classes and not n_buckets:
             raise ValueError("max_classes or n_buckets must be positive: a network without a target has no use.")
         self.max_classes, self.n_buckets, self.max_features, self.group = max_classes, n_buckets, max_features, group
@@ -246,12 +248,14 @@ class TablePFN(Network):
         layers = cast(dict[str, nn.ModuleList], self.blocks)
         for block in layers["cells"]:
             tokens, kept = block(tokens, coordinates, next(known))
-            cache.layers.append(kept) if new else None
+            if new:
+                cache.layers.append(kept)
         cells, tokens, coordinates = tokens[:, :-1].mean(1), tokens[:, -1], coordinates[:, -1]
         tokens = tokens + self.merge(torch.cat([cells, tokens], -1))
         for block in layers["rows"]:
             tokens, kept = block(tokens, coordinates, tokens.shape[1], next(known))
-            cache.layers.append(kept) if new else None
+            if new:
+                cache.layers.append(kept)
         return tokens
 
 

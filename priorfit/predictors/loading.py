@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -107,13 +108,24 @@ def open_checkpoint(checkpoint: AnyPath | Checkpoint, needs: Sequence[str], purp
     return loaded
 
 
+def predicts_classes(network: Any) -> bool:
+    """Whether a network of tables classifies."""
+    return getattr(network, "max_classes", 0) > 0
+
+
+def predicts_numbers(network: Any) -> bool:
+    """Whether a network of tables predicts numbers, as all do that do not say otherwise."""
+    return getattr(network, "n_buckets", 1) > 0
+
+
 def network_class(checkpoint: AnyPath | Checkpoint) -> type[Network] | None:
     """The class of a checkpoint's network, or None where it is not known without a download."""
     if isinstance(checkpoint, Checkpoint):
         return type(checkpoint.network)
     try:
-        held = {entry.name: entry.local for entry in list_checkpoints()}
-        path = locate(str(checkpoint)) if held.get(str(checkpoint)) else checkpoint
+        name = os.fspath(checkpoint)
+        held = {entry.name for entry in list_checkpoints() if entry.local}
+        path = locate(name) if name in held else Path(name).expanduser()
         return networks.classes.get(read_metadata(path)["network"]["name"])
     except (CheckpointError, TypeError):
         return None

@@ -52,7 +52,7 @@ class MemberTables:
     @property
     def n_digits(self) -> int:
         """How many members, side by side, tell the classes apart together: they share columns and rows."""
-        return n_digits(self.n_classes, max(2, self.n_groups))
+        return n_digits(self.n_classes, self.n_groups)
 
     @property
     def n_groups(self) -> int:

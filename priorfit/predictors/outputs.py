@@ -42,19 +42,16 @@ def mixed(parts: Sequence[BarDistribution], n_rows: int) -> BarDistribution:
     members = []
     for bars in parts:
         borders = bars.borders.to("cpu", torch.float64)
-        logits = bars.logits.expand(*bars.batch_shape, -1)  # (E, m, K)
-        columns = [logits, *(part.expand(bars.batch_shape) for part in (bars.loc, bars.scale))]
-        rows = zip(*(part[:, :n_rows].to("cpu", torch.float64) for part in columns), strict=True)
+        rows = zip(*(part[:, :n_rows].to("cpu", torch.float64) for part in _parameters(bars)), strict=True)
         members += [BarDistribution(logits, borders, loc, scale) for logits, loc, scale in rows]
     return BarDistribution.mixture(members)
 
 
 def rows_of(bars: BarDistribution) -> Iterator[BarDistribution]:
     """Distributions (B, m) as (B * m,), in float64 on the CPU, some of them at a time."""
-    logits = bars.logits.expand(*bars.batch_shape, -1).flatten(0, -2)  # (B * m, K)
-    loc, scale = (part.expand(bars.batch_shape).flatten() for part in (bars.loc, bars.scale))
     borders = bars.borders.cpu().double()
-    for rows in zip(*(part.cpu().split(ROWS_AT_ONCE) for part in (logits, loc, scale)), strict=True):
+    parts = (part.flatten(0, 1).cpu().split(ROWS_AT_ONCE) for part in _parameters(bars))
+    for rows in zip(*parts, strict=True):
         yield BarDistribution(rows[0].double(), borders, rows[1].double(), rows[2].double())
 
 
@@ -69,6 +66,12 @@ def joined(parts: Sequence[BarDistribution], shape: tuple[int, ...]) -> BarDistr
 def quantiles_of(bars: BarDistribution, levels: Tensor) -> Tensor:
     """Quantiles (Q, m) of distributions (m,) at levels (Q, 1) or (Q, m)."""
     return bars.icdf(levels.expand(-1, *bars.batch_shape))
+
+
+def _parameters(bars: BarDistribution) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (B, m, K), loc and scale (B, m) of distributions (B, m), also where several of them share theirs."""
+    shape = bars.batch_shape
+    return bars.logits.expand(*shape, -1), bars.loc.expand(shape), bars.scale.expand(shape)
 
 
 def _checked(quantiles: Sequence[float]) -> Tensor:

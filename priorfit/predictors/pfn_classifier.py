@@ -21,6 +21,7 @@ from torch.distributions import Categorical
 
 from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError
 from priorfit.predictors.columns import Chosen
+from priorfit.predictors.loading import predicts_classes
 from priorfit.predictors.member_tables import MemberTables
 from priorfit.predictors.table_estimator import TableEstimator
 from priorfit.predictors.targets import read_classes
@@ -171,7 +172,7 @@ class PFNClassifier(ClassifierMixin, TableEstimator):
     def _open(self) -> Checkpoint:
         """The checkpoint, whose network classifies."""
         checkpoint = super()._open()
-        if not checkpoint.network.max_classes:
+        if not predicts_classes(checkpoint.network):
             raise CheckpointError(
                 f"The network of checkpoint {self.checkpoint!r} predicts numbers, not classes: use PFNRegressor, or "
                 "choose another from priorfit.list_checkpoints()."

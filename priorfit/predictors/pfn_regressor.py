@@ -20,6 +20,7 @@ from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError
 from priorfit.distributions import BarDistribution
 from priorfit.predictors.columns import Chosen
 from priorfit.predictors.limits import check_count, check_limits, trained_sizes
+from priorfit.predictors.loading import predicts_numbers
 from priorfit.predictors.member_tables import MemberTables
 from priorfit.predictors.outputs import joined, mixed, quantiles_of, statistic
 from priorfit.predictors.plain_tables import PlainTables
@@ -60,13 +61,13 @@ class PFNRegressor(RegressorMixin, TableEstimator):
 
     def __init__(
         self,
-        checkpoint: AnyPath | Checkpoint = "gp-regression",
+        checkpoint: AnyPath | Checkpoint = "tabular-regressor",
         *,
         device: str | torch.device = "cpu",
         standardize: bool = True,
         query_batch: int = 256,
         ignore_limits: bool = False,
-        n_estimators: int = 4,
+        n_estimators: int = 1,
         transforms: Sequence[str] = ("none", "quantile", "power"),
         categorical_features: Chosen = None,
         max_rows: int | None = None,
@@ -156,7 +157,7 @@ class PFNRegressor(RegressorMixin, TableEstimator):
     def _open(self) -> Checkpoint:
         """The checkpoint, whose network predicts numbers."""
         checkpoint = super()._open()
-        if getattr(checkpoint.network, "n_buckets", None) == 0:
+        if not predicts_numbers(checkpoint.network):
             raise CheckpointError(
                 f"The network of checkpoint {self.checkpoint!r} predicts classes, not numbers: use PFNClassifier, or "
                 "choose another from priorfit.list_checkpoints()."

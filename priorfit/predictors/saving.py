@@ -96,8 +96,8 @@ def _restored(cls: type[E], document: dict[str, Any], arrays: dict[str, Any], ch
         raise CheckpointError("it is a trained network, not a fitted estimator: priorfit.load reads it.")
     if own.get("version") != VERSION:
         raise CheckpointError("it was written by a newer priorfit. Upgrade: pip install --upgrade priorfit")
-    if own["class"] != cls.__name__:
-        raise CheckpointError(f"it holds a {own['class']}, not a {cls.__name__}: {own['class']}.load reads it.")
+    if own.get("class") != cls.__name__:
+        raise CheckpointError(f"it holds a {own.get('class')}, not a {cls.__name__}: {own.get('class')}.load reads it.")
     try:
         estimator = cls(**{**own["parameters"], **changes})
         settings = own["tables"]
@@ -105,11 +105,11 @@ def _restored(cls: type[E], document: dict[str, Any], arrays: dict[str, Any], ch
         estimator._columns = Columns(*own["columns"])
         estimator.n_features_in_ = own["n_features"]
         estimator._relearn(own["learned"])
+        if own["feature_names"] is not None:
+            estimator.feature_names_in_ = np.array(own["feature_names"], dtype=object)
+        estimator.metadata_ = {**document, "weights_sha256": own["network"]}
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"another version of priorfit wrote it ({error}): fit again.") from error
-    if own["feature_names"] is not None:
-        estimator.feature_names_in_ = np.array(own["feature_names"], dtype=object)
-    estimator.metadata_ = {**document, "weights_sha256": own["network"]}
     return estimator
 
 

@@ -17,8 +17,8 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from priorfit.evaluation.bnn_mcmc import LABELS, sampled_label_scores, score_cached, score_tasks
-from priorfit.evaluation.bnn_posterior import weight_posterior
 from priorfit.evaluation.hmc import Chain
+from priorfit.evaluation.known_posteriors import weight_posterior
 from priorfit.evaluation.settings import Settings
 from priorfit.priors import BNN, GaussianProcess, LinearBNN, Table, Task
 from tests.cases import seeded

@@ -14,8 +14,12 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_iris
 from torchmetrics.functional.classification import binary_calibration_error
 
-from scripts import compare_bnn
-from scripts.compare_bnn import BASELINES, binary, calibration_error, default, draws, score, searched
+from priorfit import checkpoints
+from priorfit.models import TablePFN
+from priorfit.priors import SCM
+from scripts import compare_bnn, few_rows_baselines
+from scripts.compare_bnn import binary, calibration_error, draws, score
+from scripts.few_rows_baselines import BASELINES, default, searched
 from scripts.real_tables import RealTable, Split
 from scripts.table_baselines import classifier, installed
 from scripts.table_results import Method
@@ -110,7 +114,7 @@ def test_baselines_learn_thirty_rows(name: str, make: Any) -> None:
 def test_comparison(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(compare_bnn, "BASELINES", {"logistic regression": BASELINES["logistic regression"]})
+    monkeypatch.setattr(few_rows_baselines, "BASELINES", {"logistic regression": BASELINES["logistic regression"]})
     monkeypatch.setattr(sys, "argv", ["script", str(folder), "--n-splits", "3", "--output", str(tmp_path)])
     compare_bnn.main()
     text = capsys.readouterr().out
@@ -119,6 +123,17 @@ def test_comparison(
     area = float(next(line for line in text.splitlines() if line.startswith("| logistic")).split("|")[3])
     assert 0.97 < area < 1
     assert (tmp_path / "report.md").read_text() == text[1:-1]
+
+
+def test_networks_of_numbers_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    small = {"width": 8, "n_cell_layers": 1, "n_row_layers": 1, "n_heads": 2, "n_steps": 2}
+    path = checkpoints.save(tmp_path / "numbers.safetensors", TablePFN(0, 64, **small), SCM({"points": 40}))
+    monkeypatch.setattr(sys, "argv", ["script", str(folder), "--checkpoint", str(path), "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        compare_bnn.main()
+    assert "does not predict tables for classification: leave it out" in capsys.readouterr().err
 
 
 def test_no_table_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -90,3 +90,10 @@ def test_numbers_at_an_architecture_that_is_fixed_for_the_comparison(
     with pytest.raises(SystemExit):
         rows(DensityOnly(), prior, tmp_path, monkeypatch, capsys, *options)
     assert "depth must be a number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "message"), [("{depth: 2}", "--prior: not JSON"), ("[2]", "must be a JSON object")])
+def test_changes_that_are_no_json_object(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compare_bnn_posterior.parser().parse_args(["own", "--prior", text])
+    assert message in capsys.readouterr().err

@@ -119,6 +119,9 @@ def test_small_contexts_give_finite_predictions(n: int) -> None:
     assert all(part.isfinite().all() for part in (*left_out, *predicted))
     if not n:
         assert (predicted.mean == 0).all()
+        of_one = [index for index, (_, kind, *_) in enumerate(FIXED) if kind != LINEAR]
+        noise = torch.tensor([FIXED[index][-1] for index in of_one])
+        assert_same(predicted.std[..., of_one], (1 + noise).sqrt().expand(3, 4, -1))  # a signal of variance 1
 
 
 def test_sorted_rows_do_not_mislead_the_search() -> None:

@@ -50,7 +50,7 @@ def test_scores_are_normal_quantiles_of_ranks_and_ignore_monotone_maps() -> None
 
 
 def test_columns_without_variation_or_values_are_all_zero() -> None:
-    x = torch.full((1, 5, 2), 1e4)
+    x = torch.full((1, 37, 2), 1234567936.0)
     x[..., 1] = torch.nan
     columns = view(x, measure(x, NUMBERS))
     assert (columns.standard == 0).all()

@@ -98,6 +98,24 @@ def test_any_number_of_rows_and_features(n_classes: int, n: int, m: int, n_featu
     assert found.isfinite().all()
 
 
+@pytest.mark.parametrize("n", [0, 1])
+def test_contexts_whose_numbers_do_not_vary_leave_the_spread_of_the_prior(n: int) -> None:
+    network = build(0, trained=False)
+    network.fit_to_prior([], [3 + 5 * torch.randn(200, 50, generator=seeded())], [])
+    x, y, x_query, *columns = tables(0, n, 3, 2)(seeded())
+    with torch.no_grad():
+        distribution = network(x, y, x_query, *columns)
+    assert_same(distribution.mean, torch.full((3, 3), 3.0) if not n else y.expand(3, 3), rtol=0, atol=0.1)
+    spread = distribution.icdf(torch.tensor(0.75)) - distribution.icdf(torch.tensor(0.25))
+    assert ((spread > 0.5 * 5) & (spread < 4 * 5)).all()  # 1.35 * 5 for a normal distribution, 1.63 * 5 for Student's t
+
+
+def test_equal_numbers_are_predicted_exactly_whatever_their_size() -> None:
+    x, y, x_query, *columns = tables(0, 37)(seeded())
+    predicted = predict(build(0, trained=False), x, torch.full_like(y, 1234567936.0), x_query, *columns)
+    assert_same(predicted, torch.full_like(predicted, 1234567936.0), rtol=1e-7, atol=0)
+
+
 def test_one_network_may_predict_both_kinds() -> None:
     network = perturbed(TablePFN(**{**SMALL_TABLES, "max_classes": 3, "n_buckets": 8}), 0.5).eval()  # type: ignore[arg-type]
     assert predict(network, *tables(3)(seeded())).shape == (3, 4, 3)
@@ -148,6 +166,7 @@ def test_decoding_refuses_queries_of_another_table() -> None:
     [
         ({"width": 15, "n_heads": 2}, "multiple of n_heads"),
         ({"max_classes": 1}, "at least 2"),
+        ({"n_buckets": 1}, "at least 2"),
         ({"max_classes": 0}, "without a target"),
         ({"n_thinking": 0}, "must be positive"),
     ],

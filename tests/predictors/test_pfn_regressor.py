@@ -29,7 +29,7 @@ from priorfit.manifest import folder
 from priorfit.predictors.units import mean_and_std
 from tests.toy import ToyNetwork, ToyPrior
 
-SHIPPED = (folder() / "gp-regression.safetensors").exists()
+SHIPPED = (folder() / "tabular-regressor.safetensors").exists()
 OUTPUTS = ["mean", "median", "mode", "std", "quantiles"]
 Data = tuple[ndarray, ndarray, ndarray]
 
@@ -474,7 +474,7 @@ def test_unknown_names_are_attribute_errors() -> None:
 # --- the network that is shipped ----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not SHIPPED, reason="the checkpoint gp-regression is not in checkpoints/")
+@pytest.mark.skipif(not SHIPPED, reason="the checkpoint tabular-regressor is not in checkpoints/")
 def test_the_default_network_predicts_diabetes() -> None:
     x, y = load_diabetes(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.3, random_state=0)
