@@ -76,7 +76,7 @@ class PFNClassifier(ClassifierMixin, TableEstimator):
         self,
         checkpoint: AnyPath | Checkpoint = "tabular-classifier",
         *,
-        n_estimators: int = 4,
+        n_estimators: int = 1,
         softmax_temperature: float = 1.0,
         average: str = "log_probabilities",
         transforms: Sequence[str] = ("none", "quantile", "power"),
