@@ -68,7 +68,7 @@ class OfTables(PFNClassifier):
 
 @parametrize_with_checks([OfTables()])
 def test_scikit_learns_contract(estimator: PFNClassifier, check: Callable[..., None], path: Path) -> None:
-    check(estimator.set_params(checkpoint=str(path), query_batch=64))
+    check(estimator.set_params(checkpoint=str(path), query_batch=64, n_estimators=4))
 
 
 def test_works_inside_searches_and_cross_validation(data: Data) -> None:
@@ -146,7 +146,7 @@ def test_the_stand_in_does_not_care_for_orders_so_neither_does_the_ensemble(data
 @pytest.mark.parametrize("size", [7, 50, 300])
 def test_answers_do_not_depend_on_the_other_queries(data: Data, size: int) -> None:
     queries = np.repeat(data[2], 3, 0) * np.linspace(0.9, 1.1, 60)[:, None]
-    classifier = PFNClassifier(kernel()).fit(*data[:2])
+    classifier = PFNClassifier(kernel(), n_estimators=4).fit(*data[:2])
     expected = classifier.predict_proba(queries)
     apart = [classifier.predict_proba(queries[start : start + 7]) for start in range(0, 21, 7)]
     np.testing.assert_array_equal(np.concatenate(apart), expected[:21])
@@ -255,7 +255,7 @@ def test_without_a_column_that_tells_anything_classes_have_their_frequencies() -
 def test_more_rows_than_are_shown(data: Data) -> None:
     x, y, _ = data
     with pytest.warns(UserWarning, match=r"60 rows, of which each member of the ensemble sees 40 random") as caught:
-        classifier = PFNClassifier(kernel({"points": [2, 40]}), max_rows=40).fit(x, y)
+        classifier = PFNClassifier(kernel({"points": [2, 40]}), max_rows=40, n_estimators=4).fit(x, y)
     assert caught[0].filename == __file__
     seen, targets, *_ = contexts(classifier)
     assert seen.shape == (4, 40, 4)

@@ -54,7 +54,7 @@ class OfTables(PFNRegressor):
 
 @parametrize_with_checks([OfTables()])
 def test_scikit_learns_contract(estimator: PFNRegressor, check: Callable[..., None], path: Path) -> None:
-    check(estimator.set_params(checkpoint=str(path), query_batch=64))
+    check(estimator.set_params(checkpoint=str(path), query_batch=64, n_estimators=4))
 
 
 def test_missing_values_are_announced_by_what_the_network_takes(path: Path, checkpoint: Checkpoint) -> None:
@@ -108,7 +108,7 @@ def test_outputs_are_properties_of_the_distribution(data: Data) -> None:
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_answers_do_not_depend_on_the_other_queries(data: Data, output: str) -> None:
-    regressor = PFNRegressor(kernel(), query_batch=8).fit(*data[:2])
+    regressor = PFNRegressor(kernel(), query_batch=8, n_estimators=4).fit(*data[:2])
     together = regressor.predict(data[2], output)
     apart = [regressor.predict(data[2][row : row + 3], output) for row in range(0, 20, 3)]
     np.testing.assert_array_equal(np.concatenate(apart), together)
@@ -124,7 +124,7 @@ def test_answers_move_with_the_units_of_the_data(data: Data) -> None:
 def test_data_frames_are_taken_as_they_come() -> None:
     frame = pd.DataFrame({"color": ["red", "blue", None] * 5, "weight": [1.0, np.nan, 3, 4, 5] * 3, "same": "x"})
     y = np.where(frame["color"] == "red", 10.0, -10.0) + np.arange(15) / 10
-    regressor = PFNRegressor(kernel(width=0.3)).fit(frame, y)
+    regressor = PFNRegressor(kernel(width=0.3), n_estimators=4).fit(frame, y)
     x, _, categorical, n_classes = regressor._network.calls[-1]
     assert x.shape == (4, 15, 2)
     assert categorical.sum(1).tolist() == [1] * 4
