@@ -93,18 +93,17 @@ def class_codes(n_classes: int, most: int, turn: int, random: RandomState) -> li
     """D maps from C classes to at most K groups, which together tell all classes apart.
 
     With C <= K one map, which rotates the classes by `turn`. Else output codes: classes, in random order after the
-    first turn, are numbered to the least base that D digits allow, and each map is one digit (the first added to the
-    others, so that every group occurs in every map).
+    first turn, are numbered to the base K, and each map is one digit (the first added to the others, so that every
+    group occurs in every map): groups are as small as K of them can be.
 
     Source: Dietterich and Bakiri 1995, "Solving Multiclass Learning Problems via Error-Correcting Output Codes".
     """
     if n_classes <= most or not n_classes:
         return [[(index + turn) % n_classes for index in range(n_classes)]]
     digits = n_digits(n_classes, most)
-    base = next(base for base in range(2, most + 1) if base**digits >= n_classes)
     numbers = random.permutation(n_classes) if turn else np.arange(n_classes)
-    parts = [numbers // base**place % base for place in range(digits)]
-    return [parts[0].tolist(), *(((part + parts[0]) % base).tolist() for part in parts[1:])]
+    parts = [numbers // most**place % most for place in range(digits)]
+    return [parts[0].tolist(), *(((part + parts[0]) % most).tolist() for part in parts[1:])]
 
 
 def _subset(y: ndarray, n_classes: int, n_rows: int | None, random: RandomState) -> list[int] | None:

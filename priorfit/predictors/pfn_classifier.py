@@ -39,7 +39,7 @@ class PFNClassifier(ClassifierMixin, TableEstimator):
 
     Larger tables than the network takes: of more columns than it takes, or more rows than `max_rows`, each member sees
     random ones (rows with every class in about its share), with a warning. More classes are told apart by output
-    codes: each member becomes several, each of which tells groups of classes apart.
+    codes: each member becomes several, each of which tells groups of classes apart; several members do that better.
 
     Args:
         checkpoint: a name from `priorfit.list_checkpoints()`, the path of a checkpoint file, or what
