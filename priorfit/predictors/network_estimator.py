@@ -75,7 +75,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _fitted_with(self, checkpoint: Checkpoint) -> bool:
         """Whether it is the checkpoint that `fit` used."""
-        keys = "provenance", "weights_sha256"
+        keys = "provenance", "network", "weights_sha256"
         return all(checkpoint.metadata.get(key) == self.metadata_.get(key) for key in keys)
 
     def _attach_network_of(self, checkpoint: Checkpoint) -> None:
