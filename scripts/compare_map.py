@@ -23,7 +23,7 @@ from priorfit.evaluation.gp_map import map_predictive
 from priorfit.evaluation.metrics import estimate
 from priorfit.evaluation.scoring import Array, draw_tasks
 from priorfit.evaluation.settings import Settings, changed_prior
-from priorfit.evaluation.writers import markdown_table, with_error, write_text
+from priorfit.evaluation.writers import markdown_table, publish, with_error
 from priorfit.hub import load
 from priorfit.models import Network
 from priorfit.priors import GaussianProcess, Task
@@ -111,10 +111,7 @@ def main() -> None:
         table = compare(options)
     except (CheckpointError, ValueError) as error:
         parser.exit(1, f"{error}\n")
-    title = f"NLL in nats per query, {options.tasks} tasks of {options.queries} queries; ± is one standard error."
-    print(f"\n{title}\n\n{table}")
-    if options.output:
-        write_text(options.output, f"{title}\n\n{table}\n")
+    publish(table, options.tasks, options.queries, options.output)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def shared_parser(description: str | None, output: str) -> argparse.ArgumentPars
     parser.add_argument("--tables", nargs="+", help="names; all by default")
     parser.add_argument("--groups", nargs="+", help="only tables of these groups (`suites` in the manifest)")
     parser.add_argument("--checkpoint", nargs="+", default=[], help="names or files")
-    parser.add_argument("--n-estimators", type=int, nargs="+", default=[4], help="ensemble members of a network")
+    parser.add_argument("--n-estimators", type=int, nargs="+", default=[1], help="ensemble members of a network")
     parser.add_argument("--device", default="cpu", help="where networks run")
     parser.add_argument("--n-splits", type=int, help="per table")
     parser.add_argument("--seed", type=int, default=0, help="of splits and methods")

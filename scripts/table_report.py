@@ -32,7 +32,7 @@ def failures(results: Results) -> list[str]:
     if not results.failures:
         return []
     rows = [[method, table, message[:200]] for (method, table), message in results.failures.items()]
-    return ["## Left out, since something went wrong", markdown_table(("method", "table", "what"), _clean(rows))]
+    return ["## Left out, since something went wrong", markdown_table(("method", "table", "what"), rows)]
 
 
 def _task_parts(task: str, tables: Sequence[RealTable], results: Results) -> list[str]:
@@ -92,7 +92,7 @@ def means_and_ranks(measures: Sequence[Measure], tables: Sequence[RealTable], re
             cells += [f"{np.nanmean(means[measure.key][method]):.4f}", "" if rank is None else f"{rank:.2f}"]
         count = np.isfinite(seconds[method]).sum()
         rows.append([method, str(count), *cells, f"{np.nanmean(seconds[method]):.3g}"])
-    return markdown_table(header, _clean(rows))
+    return markdown_table(header, rows)
 
 
 def by_table(measure: Measure, tables: Sequence[RealTable], results: Results) -> str:
@@ -105,7 +105,7 @@ def by_table(measure: Measure, tables: Sequence[RealTable], results: Results) ->
         cells = ["" if np.isnan(value) else f"{value:.3f}" for value in values[:, index]]
         won = measure.sign * values[:, index] == best[index]
         rows.append([table.name, *(f"**{cell}**" if own else cell for cell, own in zip(cells, won, strict=True))])
-    return markdown_table(["table", *means], _clean(rows))
+    return markdown_table(["table", *means], rows)
 
 
 def _table_list(tables: Sequence[RealTable]) -> str:
@@ -115,12 +115,7 @@ def _table_list(tables: Sequence[RealTable]) -> str:
         classes = str(len(np.unique(table.y))) if table.task == CLASSIFICATION else ""
         counts = len(table.y), table.x.shape[1], len(table.x.select_dtypes("category").columns)
         rows.append([table.name, *map(str, counts), classes, str(int(table.x.isna().sum().sum()))])
-    return markdown_table(("table", "rows", "columns", "categorical", "classes", "missing values"), _clean(rows))
-
-
-def _clean(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Cells without the characters that end a cell of a Markdown table."""
-    return [[cell.replace("|", "/").replace("\n", " ") for cell in row] for row in rows]
+    return markdown_table(("table", "rows", "columns", "categorical", "classes", "missing values"), rows)
 
 
 def every_split(results: Results) -> str:

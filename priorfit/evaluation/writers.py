@@ -34,7 +34,8 @@ def table(report: Report) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of right-aligned columns."""
+    """A Markdown table of right-aligned columns; what would break a row is replaced in its cells."""
+    rows = [[cell.replace("|", "/").replace("\n", " ") for cell in row] for row in rows]
     widths = [max(2, *map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * (width - 1) + ":" for width in widths]
     lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, rule, *rows]]
@@ -178,3 +179,18 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def publish(table: str, tasks: int, queries: int, output: Path | None) -> None:
+    """Prints a table of negative log likelihoods, and writes it where there is an `output`.
+
+    Args:
+        table: as Markdown.
+        tasks: behind each number.
+        queries: scored per task.
+        output: the file, or None.
+    """
+    title = f"NLL in nats per query, {tasks} tasks of {queries} queries; ± is one standard error."
+    print(f"\n{title}\n\n{table}")
+    if output:
+        write_text(output, f"{title}\n\n{table}\n")
