@@ -5,26 +5,42 @@ if __name__ != "priorfit.priors":
 
 from priorfit.priors.base import Prior, priors
 from priorfit.priors.bnn import BNN
+from priorfit.priors.factor_volatility import FactorVolatility
 from priorfit.priors.gaussian_process import GaussianProcess
+from priorfit.priors.gp_hyperparameters import GPHyperparameters
+from priorfit.priors.inverse_gamma_variance import InverseGammaVariance
 from priorfit.priors.learning_curve import LearningCurve
 from priorfit.priors.linear_bnn import LinearBNN
+from priorfit.priors.linear_gaussian import LinearGaussian
+from priorfit.priors.markov_jump import MarkovJump
 from priorfit.priors.mixture import Mixture
+from priorfit.priors.range_bearing import RangeBearing
 from priorfit.priors.scm import SCM
 from priorfit.priors.student_t_process import StudentTProcess
-from priorfit.priors.task import Curves, Regression, Table, Task
+from priorfit.priors.task import Curves, Evidence, JumpPaths, Regression, Table, Task
+from priorfit.priors.two_level_system import TwoLevelSystem
 
 __all__ = [
     "BNN",
     "SCM",
+    "GPHyperparameters",
     "Curves",
+    "Evidence",
+    "FactorVolatility",
     "GaussianProcess",
+    "InverseGammaVariance",
+    "JumpPaths",
     "LearningCurve",
     "LinearBNN",
+    "LinearGaussian",
+    "MarkovJump",
     "Mixture",
     "Prior",
+    "RangeBearing",
     "Regression",
     "StudentTProcess",
     "Table",
     "Task",
+    "TwoLevelSystem",
     "priors",
 ]

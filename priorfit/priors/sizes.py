@@ -54,8 +54,8 @@ class Sizes:
         features_law: str = "uniform",
         cells: int | None = None,
     ) -> None:
-        self.points = _range("points", points, 1)
-        self.features = _range("features", features, 1)
+        self.points = whole_range("points", points, 1)
+        self.features = whole_range("features", features, 1)
         if isinstance(context, str) and context not in SPLITS:
             raise ValueError(f"Unknown split '{context}': {closest(context, SPLITS)} Or give a number.")
         if not isinstance(context, int | str):
@@ -93,7 +93,7 @@ class Sizes:
         return Drawn(n_context, min(n_query, self.queries or n_query), n_features)
 
 
-def _range(name: str, value: Any, minimum: int) -> tuple[int, int]:
+def whole_range(name: str, value: Any, minimum: int) -> tuple[int, int]:
     """A number as a range of one."""
     low, high = (value, value) if not isinstance(value, Sequence) or len(value) != 2 else value
     if not (isinstance(low, int) and isinstance(high, int) and minimum <= low <= high):

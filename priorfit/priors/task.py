@@ -49,6 +49,31 @@ class Table(NamedTuple):
     n_classes: Tensor  # (B,), int64; 0 for regression
 
 
+class Evidence(NamedTuple):
+    """The observed part of a task about a latent vector: B tasks, T prior tokens, N rows of observations.
+
+    The prior of the latent is itself observed. A mixture of k Gaussians has T = k tokens of C = 1 + d + d (d + 1) / 2
+    numbers each (`priorfit.distributions.GaussianMixture.packed`); a prior of a named family has one token, its
+    transformed parameters. What stands in a row is told by the prior that draws it; N = 0 observes nothing.
+    The latent is `Task.hidden`, (B, d), in its own units.
+    """
+
+    prior: Tensor  # (B, T, C)
+    rows: Tensor  # (B, N, D)
+
+
+class JumpPaths(NamedTuple):
+    """The observed part of a Markov jump process: B processes of S states, P paths, L observations at most.
+
+    Paths shorter than L are filled up at the end with state -1, at any time. `Task.hidden` is (B, S, S + 1): the rate
+    matrix with a zero diagonal, in jumps per unit of `times`, and the initial law as its last column.
+    """
+
+    times: Tensor  # (B, P, L), increasing along each path
+    states: Tensor  # (B, P, L), int64: 0 … S - 1, or -1 past the end of a path
+    n_states: Tensor  # (B,), int64: S, the same for all
+
+
 @dataclass(frozen=True, eq=False)  # tensors do not compare to one truth value
 class Task:
     """A batch of B synthetic tasks.
