@@ -137,3 +137,63 @@ def check_classes(y: Tensor, n_classes: Tensor, max_classes: int) -> None:
         )
     if not ((y >= 0) & (y < n_classes[:, None]) & (y == y.round())).all():
         raise ValueError("Classes in y_context must be whole numbers from 0 to n_classes - 1.")
+
+
+def check_paths(times: Tensor, states: Tensor, n_states: Tensor, *, max_states: int) -> None:
+    """Refuses arguments that are not as in `priorfit.priors.JumpPaths`.
+
+    Raises:
+        ValueError: wrong ranks or types, several numbers of states or too many, states outside the range, nothing
+            observed twice, or times that are not finite or do not increase.
+    """
+    if torch.compiler.is_compiling():
+        return
+    shapes = f"got {tuple(times.shape)}, {tuple(states.shape)}, {tuple(n_states.shape)}"
+    if times.ndim != 3 or times.shape != states.shape or n_states.shape != times.shape[:1]:
+        raise ValueError(f"Expected times and states (B, P, L) and n_states (B,); {shapes}.")
+    if times.shape[1] < 1 or times.shape[2] < 2:
+        raise ValueError(f"Needs at least one path, and observations at two times; {shapes}.")
+    if states.is_floating_point() or not (n_states == n_states[0]).all():
+        raise ValueError("states must be whole numbers (int64), and n_states the same for all processes of a batch.")
+    number = int(n_states[0])
+    if not 2 <= number <= max_states:
+        raise ValueError(f"This network takes 2 to {max_states} states, not {number}: train one with more max_states.")
+    if not ((states >= -1) & (states < number)).all():
+        raise ValueError(f"states must be 0 … {number - 1}, or -1 past the end of a path.")
+    if (states[..., 1:] >= 0).logical_and(states[..., :-1] < 0).any():
+        raise ValueError("A path goes on after a -1: -1 only fills up the end of a path.")
+    pairs = (states[..., 1:] >= 0) & (states[..., :-1] >= 0)
+    if not times.isfinite().all():
+        raise ValueError("times has NaN or infinite values: leave such observations out, and fill up with any number.")
+    if not (times.diff(dim=-1)[pairs] > 0).all():
+        raise ValueError("times must increase along each path.")
+
+
+def check_evidence(prior: Tensor, rows: Tensor, *, n_tokens: int | None, prior_width: int, row_width: int) -> None:
+    """Refuses arguments that are not as in `Evidence`: prior (B, T, C) and rows (B, N, D), all finite.
+
+    Args:
+        prior: to check.
+        rows: to check.
+        n_tokens: T; None for any number.
+        prior_width: C.
+        row_width: D.
+
+    Raises:
+        ValueError: wrong ranks or sizes, NaN or infinite values.
+    """
+    if torch.compiler.is_compiling():
+        return
+    shapes = f"got {tuple(prior.shape)} and {tuple(rows.shape)}"
+    if prior.ndim != 3 or rows.ndim != 3:
+        raise ValueError(f"Expected a prior (B, T, C) and rows (B, N, D); {shapes}.")
+    if len(prior) != len(rows):
+        raise ValueError(f"The prior and rows must agree in tasks; {shapes}.")
+    if prior.shape[-1] != prior_width or prior.shape[1] < 1 or n_tokens not in (None, prior.shape[1]):
+        number = n_tokens or "any number of"
+        raise ValueError(f"Expected {number} prior tokens of {prior_width} numbers each; {shapes}.")
+    if rows.shape[-1] != row_width:
+        raise ValueError(f"Expected rows of {row_width} numbers, indicators of the sources included; {shapes}.")
+    for name, value in {"The prior": prior, "rows": rows}.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} has NaN or infinite values: leave rows out that were not observed.")
