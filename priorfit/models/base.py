@@ -21,9 +21,11 @@ class Network(Registered, nn.Module, ABC):
 
     Attributes:
         preparation_queries: hidden items per task that `fit_to_prior` asks for.
+        preparation_context: observed items per task that it asks for; None for tasks as they are drawn in training.
     """
 
     preparation_queries: int = 8
+    preparation_context: int | None = 0
 
     def forward(self, *observed: Tensor) -> Distribution:
         """The distribution of the hidden part given the observed part.
@@ -51,7 +53,8 @@ class Network(Registered, nn.Module, ABC):
         """Sets buffers (scales of the inputs, bucket borders) from prior draws, once, before training.
 
         Args:
-            observed: the observed parts of several batches of tasks without context, with `preparation_queries` each.
+            observed: the observed parts of several batches of tasks with `preparation_context` observed and
+                `preparation_queries` hidden items each.
             hidden: their hidden parts.
             laws: the laws of the hidden parts, where the prior knows them.
         """

@@ -86,10 +86,14 @@ def find_resume(resume: bool | str, folder: Path) -> str | None:
 
 
 def prepare(network: Network, prior: Prior, seed: int, n_tasks: int) -> None:
-    """Lets the network set its scales and borders from prior draws: many tasks without context."""
-    small, batches = prior.with_context(0, network.preparation_queries), -(-n_tasks // 500)
+    """Lets the network set its scales and borders from prior draws: many tasks with the context that it asks for."""
+    if type(network).fit_to_prior is Network.fit_to_prior:
+        return  # it needs none
+    if network.preparation_context is not None:
+        prior = prior.with_context(network.preparation_context, network.preparation_queries)
+    batches = -(-n_tasks // 500)
     generators = [task_generator(seed, PREPARATION, index=index) for index in range(batches)]
-    tasks = [small.sample(500, generator=generator) for generator in generators]
+    tasks = [prior.sample(500, generator=generator) for generator in generators]
     parts = ([getattr(task, name) for task in tasks] for name in ("observed", "hidden", "law"))
     network.fit_to_prior(*parts)
 
