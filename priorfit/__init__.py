@@ -2,7 +2,8 @@
 
 Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNClassifier` and
 `PFNRegressor` for tables; `LearningCurveExtrapolator` and `EarlyStopper` for learning curves, whose losses a
-`CurveNormalizer` maps).
+`CurveNormalizer` maps; `MarkovJumpEstimator` for jump processes).
+`PosteriorEstimator` gives posteriors under priors of your own, `GaussianMixtureFilter` follows a state over time.
 Whatever is asked for is imported when first used, so `import priorfit` itself takes no time.
 """
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from priorfit.predictors import (
         CurveNormalizer,
         EarlyStopper,
+        GaussianMixtureFilter,
         LearningCurveExtrapolator,
+        MarkovJumpEstimator,
         PFNClassifier,
         PFNRegressor,
+        PosteriorEstimator,
     )
 
     __version__: str
@@ -26,9 +30,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CurveNormalizer",
     "EarlyStopper",
+    "GaussianMixtureFilter",
     "LearningCurveExtrapolator",
+    "MarkovJumpEstimator",
     "PFNClassifier",
     "PFNRegressor",
+    "PosteriorEstimator",
     "__version__",
     "list_checkpoints",
     "load",
@@ -37,9 +44,12 @@ __all__ = [
 _HOMES = {
     "CurveNormalizer": "priorfit.predictors",
     "EarlyStopper": "priorfit.predictors",
+    "GaussianMixtureFilter": "priorfit.predictors",
     "LearningCurveExtrapolator": "priorfit.predictors",
+    "MarkovJumpEstimator": "priorfit.predictors",
     "PFNClassifier": "priorfit.predictors",
     "PFNRegressor": "priorfit.predictors",
+    "PosteriorEstimator": "priorfit.predictors",
     "list_checkpoints": "priorfit.hub",
     "load": "priorfit.hub",
 }

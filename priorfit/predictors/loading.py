@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError, read_metadata
-from priorfit.distributions import BarDistribution
+from priorfit.distributions import BarDistribution, GaussianMixture, RateLaw, TransformedMixture
 from priorfit.hub import list_checkpoints, load, locate
 from priorfit.models import Network, networks
+from priorfit.sources import Source
 
 
 class RegressionNetwork(Protocol):
@@ -79,6 +80,49 @@ class CurveNetwork(Protocol):
 
         Observations are steps (B, n) and values (B, n); n = 0 and visible = 0 ask for the prior.
         """
+        ...
+
+
+class PosteriorNetwork(Protocol):
+    """What a network must offer to give posteriors of latent vectors.
+
+    Attributes:
+        n_latent: d, numbers of the latent.
+        bijections: of each of them, see `priorfit.distributions.TransformedMixture`.
+        sources: of its rows of observations.
+        prior_kind: "mixture" where it reads the components of a Gaussian mixture, "parameters" where it reads those of
+            named families.
+        prior_width: C, numbers per prior token.
+        n_components: k of its posteriors, for "parameters".
+    """
+
+    n_latent: int
+    bijections: Sequence[str]
+    sources: Sequence[Source]
+    prior_kind: str
+    prior_width: int
+    n_components: int
+
+    def prior_distance(self, prior: Tensor) -> Tensor:
+        """How far priors (B, T, C) are from those of its training, (B,), in their typical spread."""
+        ...
+
+    def __call__(self, prior: Tensor, rows: Tensor) -> GaussianMixture | TransformedMixture:
+        """The posteriors given prior tokens (B, T, C) and rows (B, N, D), batch shape (B,)."""
+        ...
+
+
+class RateNetwork(Protocol):
+    """What a network must offer to read the rates of Markov jump processes off paths.
+
+    Attributes:
+        max_states: the largest number of states.
+    """
+
+    max_states: int
+
+    def __call__(self, times: Tensor, states: Tensor, n_states: Tensor) -> RateLaw:
+        """Rates and initial laws, batch shape (B,), given a `priorfit.priors.task.JumpPaths`."""
         ...
 
 
