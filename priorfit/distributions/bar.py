@@ -17,6 +17,7 @@ from torch.special import ndtri
 
 HALF_NORMAL_MEDIAN = 0.6744897501960817  # the median of |Z| for standard normal Z
 HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)  # the mean of |Z|
+HALF_NORMAL_SMALLER = 2 * HALF_NORMAL_MEAN - 2 / math.sqrt(math.pi)  # the mean of min(|Z|, |Z'|), both independent
 
 
 def quantile_borders(values: Tensor, n_buckets: int) -> Tensor:
@@ -350,6 +351,25 @@ class BarDistribution(Distribution):
         lower = low * (below - HALF_NORMAL_MEAN + _half_normal_excess(below)).clamp(min=0)
         gain = torch.cat([lower, inner, high * _half_normal_excess((z - end) / high)], -1)
         return (self.scale * (self.probs * gain).sum(-1)).to(self.logits.dtype)
+
+    def crps(self, value: Tensor | float) -> Tensor:
+        r"""Continuous ranked probability score at `value`, in its units: E|Y - y| - E|Y - Y'| / 2, exact.
+
+        Shape broadcast against the batch shape. Source: Gneiting and Raftery 2007, section 4.2.
+        """
+        distance = 2 * self.expected_improvement(value) + value - self.mean  # |y - v| = 2 max(y - v, 0) + v - y
+        return distance - self.expected_crps()
+
+    def expected_crps(self) -> Tensor:
+        r"""Mean of `crps` at draws of the distribution itself: E|Y - Y'| / 2 = \int F (1 - F), batch shape."""
+        mass = self.logits.double().softmax(-1)  # (..., K)
+        below = mass.cumsum(-1) - mass
+        inner = below * (1 - below) + mass * (1 - 2 * below) / 2 - mass.square() / 3
+        inside = (self.widths * inner)[..., 1:-1].sum(-1)
+        tails = HALF_NORMAL_MEAN * mass - HALF_NORMAL_SMALLER * mass.square()
+        low, high = self._tail_scales
+        crps = self.scale * (inside + low * tails[..., 0] + high * tails[..., -1])
+        return crps.to(self.logits.dtype).expand(self.batch_shape)
 
 
 def _normal_cdf(t: Tensor) -> Tensor:

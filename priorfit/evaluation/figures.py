@@ -9,9 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from priorfit.evaluation.calibration_figures import coverage_figure, pit_figure, tarp_figure
 from priorfit.evaluation.curve_figure import curve_figure
+from priorfit.evaluation.jump_figure import jump_figure
+from priorfit.evaluation.latent_figure import latent_figure
 from priorfit.evaluation.metrics import Estimate, Row
 from priorfit.evaluation.posterior_figure import posterior_figure
+from priorfit.evaluation.recovery_figures import contraction_figure, recovery_figure, reliability_figure
 from priorfit.evaluation.report import Report
 from priorfit.evaluation.style import FAINT, NETWORK, REFERENCE, style
 from priorfit.files import replacing
@@ -19,7 +23,18 @@ from priorfit.files import replacing
 
 def write_figures(report: Report, folder: Path) -> list[str]:
     """Writes every figure that the report has data for; returns the files' names."""
-    figures = {"gap.png": gap_figure(report), "posterior.png": posterior_figure(report) or curve_figure(report)}
+    tasks = (posterior_figure, curve_figure, latent_figure, jump_figure)
+    drawn_tasks = (draw(report) for draw in tasks)
+    figures = {
+        "gap.png": gap_figure(report),
+        "posterior.png": next((figure for figure in drawn_tasks if figure is not None), None),
+        "pit.png": pit_figure(report),
+        "coverage.png": coverage_figure(report),
+        "tarp.png": tarp_figure(report),
+        "recovery.png": recovery_figure(report),
+        "contraction.png": contraction_figure(report),
+        "reliability.png": reliability_figure(report),
+    }
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
         with replacing(folder / name) as temporary:

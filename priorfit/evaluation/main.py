@@ -9,7 +9,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from priorfit.evaluation.calibration_writers import verdict
 from priorfit.evaluation.figures import write_figures
+from priorfit.evaluation.html_report import write_html
 from priorfit.evaluation.report import check_storable, evaluate_checkpoint, store
 from priorfit.evaluation.settings import Settings
 from priorfit.evaluation.writers import conclusion, table, write_report
@@ -21,8 +23,8 @@ SETTINGS = tuple(Settings.__dataclass_fields__)
 def evaluate(config: DictConfig) -> float:
     """Evaluates as configured; returns the largest gap (without a reference: the largest NLL), for sweeps.
 
-    Writes `report.json`, `report.md` and the figures into the output folder, and with `store` the metrics
-    into the checkpoint's file.
+    Writes `report.json`, `report.md`, `report.html` and the figures into the output folder, and with `store` the
+    metrics into the checkpoint's file.
 
     Raises:
         CheckpointError: no such checkpoint, or one that cannot be measured or stored to.
@@ -37,10 +39,13 @@ def evaluate(config: DictConfig) -> float:
     target = check_storable(config.checkpoint) if config.store else None
     report = evaluate_checkpoint(config.checkpoint, **vars(settings))
     folder = Path(config.output)
-    write_report(report, folder, write_figures(report, folder))
+    figures = write_figures(report, folder)
+    write_report(report, folder, figures)
+    write_html(report, folder, figures)
     if target is not None:
         store(report, target)
-    print(f"\n{table(report)}\n\nReport: {folder / 'report.md'}\n{conclusion(report)}")
+    lines = [f"Report: {folder / 'report.html'}", verdict(report), conclusion(report)]
+    print(f"\n{table(report)}\n\n" + "\n".join(line for line in lines if line))
     worst = report.worst
     return worst.gap.mean if worst and worst.gap else max(row.nll.mean for row in report.rows)
 

@@ -5,24 +5,17 @@ Letters: T tasks, S hidden values scored per task.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from priorfit.evaluation.calibration import Calibration, calibration
+from priorfit.evaluation.estimates import Estimate, estimate, estimate_present
 from priorfit.evaluation.scoring import Array, Scores
 
 FEW = 30  # effective draws below which a reference by importance sampling is not trusted
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its standard error (NaN where fewer than two independent units were seen)."""
-
-    mean: float
-    standard_error: float
 
 
 @dataclass(frozen=True)
@@ -41,6 +34,7 @@ class Row:
         accuracy: share of hidden classes that are the network's most probable one.
         effective_sample_size: mean over the tasks, for a reference by importance sampling.
         draws: what the prior counted, see `Scores`.
+        calibration: what draws and moments of the network's distributions say, see `Calibration`.
     """
 
     n_context: int
@@ -53,6 +47,7 @@ class Row:
     accuracy: Estimate | None
     effective_sample_size: float | None
     draws: Mapping[str, Any]
+    calibration: Calibration | None = None
 
     @property
     def trusted(self) -> bool:
@@ -77,23 +72,11 @@ def summarize(scores: Scores, levels: Sequence[float]) -> Row:
         accuracy=None if scores.correct is None else estimate(scores.correct, scores.unit),
         effective_sample_size=None if sizes is None else float(sizes.mean()),
         draws=scores.draws,
+        calibration=calibration(scores),
     )
-
-
-def estimate(values: Array, unit: Array) -> Estimate:
-    """Mean of values (T, S) and its standard error, from the spread between independent units.
-
-    With u the units' sums of the tasks' deviations from the mean and G their number,
-    s.e.² = G / (G - 1) Σ u² / T²; for one task per unit that is the usual variance over T.
-    """
-    tasks = values.mean(1)
-    _, index = np.unique(unit, return_inverse=True)
-    sums = np.bincount(index, weights=tasks - tasks.mean())
-    n_units = len(sums)
-    variance = n_units / (n_units - 1) * np.square(sums).sum() if n_units > 1 else math.nan
-    return Estimate(float(tasks.mean()), float(np.sqrt(variance)) / len(tasks))
 
 
 def coverage(pit: Array, levels: Sequence[float], unit: Array) -> list[Estimate]:
     """How often each level's central interval holds the truth: |2u - 1| <= level, u in `pit`, (T, S)."""
-    return [estimate(np.abs(2 * pit - 1) <= level, unit) for level in levels]
+    inside = [np.where(np.isnan(pit), np.nan, np.abs(2 * pit - 1) <= level) for level in levels]
+    return [estimate_present(one, unit) for one in inside]

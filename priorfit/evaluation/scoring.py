@@ -12,15 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.random import SeedSequence
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
+from priorfit.evaluation.probing import Chance, Probe, probe
 from priorfit.evaluation.settings import Settings
 from priorfit.models import Network
 from priorfit.priors import Prior, Task
 from priorfit.training.task_stream import EVALUATION, task_generator
 
 Array = np.ndarray
+DIAGNOSTICS, MOST_FIELDS = 2, 8  # a stream of random numbers beside those of tasks and figures; parts of an observation
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Scores:
         effective_sample_size: of a reference by importance sampling, (T,), else None.
         unit: which tasks are independent of one another, (T,): those of different numbers.
         draws: what the prior counted while it drew them, see `Prior.counts`.
+        probe: what draws and moments of the network's distributions say, see `Probe`, (T, …) in place of (B, …).
+        several: whether the network's law is about several different numbers, and not the same about each value.
+        test_unit: `unit` for what has one law whatever the sizes of a task are, (T,); None for `unit` itself.
     """
 
     n_context: int
@@ -49,6 +55,9 @@ class Scores:
     effective_sample_size: Array | None
     unit: Array
     draws: Mapping[str, Any]
+    probe: Probe | None = None
+    several: bool = False
+    test_unit: Array | None = None
 
 
 class Batch(NamedTuple):
@@ -59,6 +68,8 @@ class Batch(NamedTuple):
     pit: Array | None
     correct: Array | None
     effective_sample_size: Array | None
+    probe: Probe
+    several: bool
 
 
 def draw_tasks(prior: Prior, n_context: int, settings: Settings) -> Iterator[Task]:
@@ -84,33 +95,45 @@ def score(
     """
     batches, shapes = [], []
     prior = prior.with_context(n_context, settings.queries)
+    random = SeedSequence((settings.seed, EVALUATION, DIAGNOSTICS, n_context))
+    direction = np.random.default_rng(random).normal(size=MOST_FIELDS)
+    direction /= np.linalg.norm(direction)
     for task in draw_fixed(prior, n_context, settings):
-        batches.append(score_batch(network, prior, task))
+        seed = int(random.spawn(1)[0].generate_state(1)[0])
+        batches.append(score_batch(network, prior, task, Chance(seed, settings.draws, direction)))
         shapes.append([part.shape[1:] for part in task.observed])
         advance(len(task))
-    log_prob, reference, pit, correct, sample_size = map(_joined, zip(*batches, strict=True))
+    columns = list(zip(*batches, strict=True))
+    log_prob, reference, pit, correct, sample_size = map(_joined, columns[:5])
+    probed = Probe(*map(_joined, zip(*columns[5], strict=True)))
     assert log_prob is not None
     if not np.isfinite(log_prob).all():
         count = int((~np.isfinite(log_prob)).sum())
         raise ValueError(f"{count} of {log_prob.size} log densities at context size {n_context} are not finite.")
     # Tasks of a batch share its sizes and the part of the prior. Where batches differ, only batches are independent.
     alike = all(shape == shapes[0] for shape in shapes) and not prior.parts()
-    unit = np.arange(len(log_prob)) // (1 if alike else settings.batch_size)
+    number = np.arange(len(log_prob))
+    unit = number // (1 if alike else settings.batch_size)
+    test_unit = number // (settings.batch_size if prior.parts() else 1)  # a calibrated network knows the sizes
     draws = copy.deepcopy(dict(prior.counts))
-    return Scores(n_context, log_prob, reference, pit, correct, sample_size, unit, draws)
+    return Scores(
+        n_context, log_prob, reference, pit, correct, sample_size, unit, draws, probed, columns[6][0], test_unit
+    )
 
 
-def score_batch(network: Network, prior: Prior, task: Task) -> Batch:
+def score_batch(network: Network, prior: Prior, task: Task, chance: Chance) -> Batch:
     """The scores of one batch."""
     predicted = network(*task.observed)
     log_prob, pit = _rows(predicted.log_prob(task.hidden)), _cdf(predicted, task.hidden)
     correct = _rows(predicted.mode == task.hidden) if isinstance(predicted, Categorical) else None
+    finite = bool(np.isfinite(log_prob).all())  # else `score` refuses, with a count
+    probed, several = probe(predicted, task, pit, chance) if finite else Probe(pit), bool(predicted.event_shape)
     reference = prior.truth(task)
     if reference is None:
-        return Batch(log_prob, None, pit, correct, None)
+        return Batch(log_prob, None, pit, correct, None, probed, several)
     sampled = prior.reference == "importance sampling"
     size = effective_sample_size(reference).cpu().numpy() if sampled else None
-    return Batch(log_prob, _rows(reference.log_prob(task.hidden)), pit, correct, size)
+    return Batch(log_prob, _rows(reference.log_prob(task.hidden)), pit, correct, size, probed, several)
 
 
 def effective_sample_size(mixture: Distribution) -> Tensor:
@@ -133,6 +156,11 @@ def _rows(values: Tensor) -> Array:
 
 
 def _joined(parts: tuple[Array | None, ...]) -> Array | None:
-    """The batches' arrays as one, or None if some batch has none."""
+    """The batches' arrays as one, or None if some batch has none; NaN where some batches have fewer columns."""
     present = [part for part in parts if part is not None]
-    return np.concatenate(present) if len(present) == len(parts) else None
+    if len(present) < len(parts):
+        return None
+    width = max(part.shape[-1] for part in present)
+    if present[0].ndim == 2 and any(part.shape[1] < width for part in present):
+        present = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=np.nan) for part in present]
+    return np.concatenate(present)

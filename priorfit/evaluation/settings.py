@@ -21,6 +21,7 @@ class Settings:
         tasks: tasks per context size, at least 2.
         queries: hidden items per task.
         batch_size: tasks per forward pass. Where a prior draws its sizes, each batch draws them once.
+        draws: draws from the network's distribution for each task, at least 2.
         seed: chooses the tasks, together with the context size.
         levels: nominal coverage of the central intervals, each in (0, 1).
         device: a torch device, or "auto" for a GPU where there is one.
@@ -34,14 +35,17 @@ class Settings:
     tasks: int = 2000
     queries: int = 16
     batch_size: int = 50
+    draws: int = 100
     seed: int = 0
     levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95)
     device: str = "auto"
     prior: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.tasks < 2 or self.queries < 1 or self.batch_size < 1 or self.seed < 0:
-            raise ValueError("Needs tasks >= 2 (for standard errors), queries >= 1, batch_size >= 1, seed >= 0.")
+        if self.tasks < 2 or self.draws < 2 or self.queries < 1 or self.batch_size < 1 or self.seed < 0:
+            raise ValueError(
+                "Needs tasks >= 2 (for standard errors), draws >= 2, queries >= 1, batch_size >= 1, seed >= 0."
+            )
         if not all(0 < level < 1 for level in self.levels):
             raise ValueError(f"levels must lie between 0 and 1: {list(self.levels)}.")
         sizes = self.context_sizes

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from priorfit.checkpoint_file import plain
+from priorfit.evaluation.calibration_writers import calibration_cells, calibration_notes, verdict
+from priorfit.evaluation.cells import Cells, Column, filled, with_error
+from priorfit.evaluation.guides import GUIDES
 from priorfit.evaluation.metrics import FEW, Estimate, Row
 from priorfit.evaluation.report import Report
 from priorfit.files import replacing
@@ -20,17 +23,16 @@ REFERENCES = {
     "posterior": "Reference{0}: the prior's own posterior ({1}). Gap: NLL minus reference NLL on the same values: the "
     "KL divergence from the reference, and 0 for a perfect network.",
 }
-Column = tuple[str, Callable[[Row], str]]
 
 
 def table(report: Report) -> str:
     """The metrics by context size, as a Markdown table that is aligned to be read as it is."""
-    rows = list(report.named_rows())
-    columns = [column for column in _columns(report) if any(column[1](row) for _, row in rows)]
-    header, cells = [name for name, _ in columns], [[cell(row) for _, cell in columns] for _, row in rows]
-    if report.parts:
-        header, cells = ["part", *header], [[name or "all", *own] for (name, _), own in zip(rows, cells, strict=True)]
-    return markdown_table(header, cells)
+    return markdown_table(*cells(report))
+
+
+def cells(report: Report) -> Cells:
+    """The metrics by context size: headers and rows, without columns that are empty."""
+    return filled(report, _columns(report))
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,13 +42,6 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["-" * (width - 1) + ":" for width in widths]
     lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in [header, rule, *rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def with_error(estimate: Estimate | None, digits: int = 4) -> str:
-    """ "mean ± standard error", or nothing."""
-    if estimate is None:
-        return ""
-    return f"{estimate.mean:.{digits}f} ± {estimate.standard_error:.{digits}f}"
 
 
 def _columns(report: Report) -> list[Column]:
@@ -146,18 +141,31 @@ def conclusion(report: Report) -> str:
 
 def markdown(report: Report, figures: Sequence[str]) -> str:
     """The report as a Markdown document that shows the figures, named relative to its folder."""
-    changes = json.dumps(plain(report.settings.prior)) if report.settings.prior else ""
+    found = calibration_cells(report)
     parts = [
         f"# Evaluation of {report.name}",
         report.checkpoint.metadata["description"],
-        f"Changes of the prior: `{changes}`." if changes else "",
+        changes(report),
         f"**{conclusion(report)}**",
+        verdict(report),
         table(report),
-        "\n".join(f"- {note}" for note in notes(report)),
-        *(f"![{name}]({name})" for name in figures),
+        _items(notes(report)),
+        *([] if found is None else ["## Calibration", markdown_table(*found), _items(calibration_notes(report))]),
+        *(f"![{name}]({name})\n\n{GUIDES[name][1]}" for name in figures),
         origin(report),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def changes(report: Report) -> str:
+    """A sentence that says how the prior was changed; empty where it was not."""
+    changed = json.dumps(plain(report.settings.prior)) if report.settings.prior else ""
+    return f"Changes of the prior: `{changed}`." if changed else ""
+
+
+def _items(lines: Sequence[str]) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def origin(report: Report) -> str:

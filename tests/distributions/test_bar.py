@@ -278,6 +278,24 @@ def test_inside_the_gradient_by_the_value_is_the_slope_between_centres() -> None
     assert slope.item() == pytest.approx(expected.item(), rel=1e-9)
 
 
+def test_crps_is_the_integral_of_the_cdfs_squared_error(bars: BarDistribution) -> None:
+    for y in points(bars):
+        error = integral(lambda x, y=y: (bars.cdf(x) - (x >= y).double()).square(), kinks(bars, y))
+        assert bars.crps(y).item() == pytest.approx(error.item(), rel=1e-6)
+
+
+def test_expected_crps_is_the_mean_of_crps_over_draws(bars: BarDistribution) -> None:
+    assert bars.expected_crps().item() == pytest.approx(expectation(bars, bars.crps), rel=1e-9)
+    fine = fine_parts()[0]  # nearly normal
+    torch.testing.assert_close(fine.expected_crps(), fine.stddev / math.sqrt(math.pi), rtol=2e-3, atol=0)
+
+
+def test_crps_has_the_batch_shape_and_the_dtype_of_the_masses() -> None:
+    moved = BarDistribution(torch.zeros(3, 4), torch.linspace(-1, 1, 5), loc=torch.zeros(2, 1))
+    assert moved.crps(torch.zeros(2, 3)).shape == moved.expected_crps().shape == (2, 3)
+    assert moved.crps(0.0).dtype == moved.expected_crps().dtype == torch.float32
+
+
 def test_narrow_bars_approach_the_normal_law() -> None:
     law = Normal(torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))
     borders = law.icdf(torch.linspace(0, 1, 2001).double().clamp(2.5e-4, 1 - 2.5e-4))

@@ -20,6 +20,7 @@ from priorfit.models import PFN
 from priorfit.priors import GaussianProcess, StudentTProcess
 
 ROOT = Path(__file__).resolve().parents[2]
+CALIBRATION = ["pit.png", "coverage.png", "tarp.png", "recovery.png", "contraction.png"]
 
 
 def save_tiny(path: Path, prior: GaussianProcess, max_features: int = 1) -> Path:
@@ -59,7 +60,7 @@ def test_the_command_writes_a_report_whose_parts_agree(tiny: Path, tmp_path: Pat
     document = json.loads((folder / "report.json").read_text())
     text = (folder / "report.md").read_text()
     assert [row["n_context"] for row in document["sizes"]] == [0, 3, 10]
-    table = [line for line in text.splitlines() if line.startswith("|")]
+    table = [line for line in text.split("## Calibration")[0].splitlines() if line.startswith("|")]
     assert "\n".join(table) in done.stdout
     for row, line in zip(document["sizes"], table[2:], strict=True):
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
@@ -72,10 +73,10 @@ def test_the_command_writes_a_report_whose_parts_agree(tiny: Path, tmp_path: Pat
     assert f"{worst:.4f}" in done.stdout.strip().splitlines()[-1]
     assert document["checkpoint"]["weights_sha256"] == checkpoints.read_metadata(tiny)["weights_sha256"]
     assert document["settings"] == {
-        "context_sizes": [0, 3, 10], "tasks": 12, "queries": 16, "batch_size": 50, "seed": 0,
+        "context_sizes": [0, 3, 10], "tasks": 12, "queries": 16, "batch_size": 50, "draws": 100, "seed": 0,
         "levels": [0.5, 0.8, 0.9, 0.95], "device": "cpu", "prior": {},
     }  # fmt: skip
-    assert document["figures"] == re.findall(r"\]\((.*?)\)", text) == ["gap.png", "posterior.png"]
+    assert document["figures"] == re.findall(r"\]\((.*?)\)", text) == ["gap.png", "posterior.png", *CALIBRATION]
     for name in document["figures"]:
         assert imread(folder / name).std() > 0.01
     assert not list(folder.glob("*.part"))
@@ -150,12 +151,12 @@ def test_metrics_are_stored_in_the_checkpoint_on_request_only(tmp_path: Path) ->
 )
 def test_posteriors_are_drawn_in_one_dimension(prior: GaussianProcess, tmp_path: Path) -> None:
     path = save_tiny(tmp_path / "own.safetensors", prior, max_features=3)
-    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", "posterior.png"]
+    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", "posterior.png", *CALIBRATION]
 
 
 def test_functions_of_several_features_have_no_picture_of_the_posterior(tmp_path: Path) -> None:
     path = save_tiny(tmp_path / "own.safetensors", GaussianProcess({"points": 8, "features": 2}), max_features=2)
-    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png"]
+    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", *CALIBRATION]
 
 
 @pytest.mark.parametrize(

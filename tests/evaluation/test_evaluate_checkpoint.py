@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from priorfit.checkpoints import Checkpoint
 from priorfit.evaluation import Report, evaluate_checkpoint
+from priorfit.evaluation.calibration_writers import calibration_notes, verdict
 from priorfit.evaluation.settings import Settings, changed_prior, merge
 from priorfit.evaluation.writers import conclusion, flat_counts, markdown, table
 from priorfit.models import PFN
@@ -140,6 +141,10 @@ def test_parts_of_a_mixture_are_measured_on_their_own() -> None:
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["all", "all", "narrow", "narrow", "blind", "blind"]
     assert "Reference (narrow): the prior's own posterior (exact)" in markdown(report, [])
     assert "part" not in table(alone).splitlines()[0]
+    assert f"of {len(report.rows) * 3} tests" in verdict(report)  # not of the parts: there a right network would fail
+    assert "calibrated on each part" in " ".join(calibration_notes(report))
+    counted = [row.calibration.transform.values for _, row in report.named_rows()]  # type: ignore[union-attr]
+    assert counted == [4, 4, 40, 40, 40, 40]  # tasks of one batch share the part
 
 
 def test_classes_have_an_accuracy_and_the_draws_of_tables_are_counted() -> None:

@@ -64,7 +64,7 @@ def test_command_writes_figures_and_report(path: Path, tmp_path: Path) -> None:
         evaluate(compose("evaluate", overrides))
     document = json.loads((tmp_path / "report.json").read_text())
     assert document["reference"] == "oracle"
-    assert set(document["figures"]) == {"gap.png", "posterior.png"}
+    assert {"gap.png", "posterior.png", "pit.png"} <= set(document["figures"])
     assert all((tmp_path / name).stat().st_size > 10_000 for name in document["figures"])
     assert "an oracle that knows" in (tmp_path / "report.md").read_text()
 

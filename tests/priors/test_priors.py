@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from priorfit.distributions import WeightedPoints
 from priorfit.priors import Prior, Regression, Task, priors
 from priorfit.priors.regression_prior import RegressionPrior
 from tests.cases import (
@@ -35,6 +36,18 @@ def prior(request: pytest.FixtureRequest) -> Prior:
 @pytest.fixture(params=REGRESSION_PRIORS, ids=lambda case: case.id)
 def regression(request: pytest.FixtureRequest) -> RegressionPrior:
     return request.param.build()
+
+
+def fixed(prior: Prior, n_context: int, n_query: int) -> Prior:
+    """The prior with fixed sizes, the context no larger than the prior has it."""
+    return prior.with_context(min(n_context, getattr(prior, "most_rows", None) or n_context), n_query)
+
+
+def law_with_density(task: Task) -> Distribution:
+    """The law that a task carries."""
+    if task.law is None or isinstance(task.law, WeightedPoints):
+        pytest.skip("no law, or one without a density")
+    return task.law
 
 
 def test_every_prior_has_a_case() -> None:
@@ -60,7 +73,8 @@ def test_law_fits_the_hidden_part(prior: Prior) -> None:
     if task.law is None:
         pytest.skip("no law")
     assert task.law.batch_shape + task.law.event_shape == task.hidden.shape
-    log_density = task.law.log_prob(task.hidden)
+    assert task.law.mean.isfinite().all()
+    log_density = law_with_density(task).log_prob(task.hidden)
     assert log_density.dtype == torch.float32
     assert log_density.isfinite().all()
 
@@ -81,11 +95,11 @@ def differ(first: Task, second: Task) -> bool:
 
 
 def test_draws_depend_on_the_generator_and_advance_it(prior: Prior) -> None:
-    generator, fixed = seeded(5), prior.with_context(2, 2)
-    first, second = (fixed.sample(3, generator=generator) for _ in range(2))
+    generator, prior = seeded(5), fixed(prior, 2, 2)
+    first, second = (prior.sample(3, generator=generator) for _ in range(2))
     assert first.hidden.shape == second.hidden.shape
     assert differ(first, second)
-    assert differ(first, fixed.sample(3, generator=seeded(6)))
+    assert differ(first, prior.sample(3, generator=seeded(6)))
 
 
 def test_tasks_of_a_batch_differ(prior: Prior) -> None:
@@ -99,13 +113,13 @@ def global_states() -> list[Any]:
 def test_global_random_state_is_neither_read_nor_written(prior: Prior) -> None:
     torch.manual_seed(0)
     before = global_states()
-    task = prior.with_context(3, 2).sample(2, generator=seeded())
+    task = fixed(prior, 3, 2).sample(2, generator=seeded())
     if prior.reference is not None:
         reference = prior.posterior(task).log_prob(task.hidden)
         assert_same(reference, prior.posterior(task).log_prob(task.hidden))
     assert global_states() == before
     torch.manual_seed(1)
-    assert_same(task, prior.with_context(3, 2).sample(2, generator=seeded()))
+    assert_same(task, fixed(prior, 3, 2).sample(2, generator=seeded()))
 
 
 def test_arguments_survive_json(prior: Prior) -> None:
@@ -147,11 +161,10 @@ def test_tasks_are_frozen_and_move(prior: Prior) -> None:
 
 
 def test_hidden_follows_its_law(prior: Prior) -> None:
-    task = prior.with_context(3, 1).sample(3000, generator=seeded())
-    if task.law is None:
-        pytest.skip("no law")
-    assert_uniform(cdf(task.law, task.hidden))
-    surprise = task.law.log_prob(task.hidden) + task.law.entropy()
+    task = fixed(prior, 3, 1).sample(3000, generator=seeded())
+    law = law_with_density(task)
+    assert_uniform(cdf(law, task.hidden))
+    surprise = law.log_prob(task.hidden) + law.entropy()
     assert_mean(surprise.flatten(1).mean(1), 0.0)
 
 
@@ -159,16 +172,20 @@ def test_hidden_follows_its_law(prior: Prior) -> None:
 def test_posterior_is_calibrated(prior: Prior, n_context: int) -> None:
     if prior.reference is None:
         pytest.skip("no reference")
-    task = prior.with_context(n_context, 1).sample(400, generator=seeded(n_context))
+    task = fixed(prior, n_context, 1).sample(400, generator=seeded(n_context))
     posterior = prior.posterior(task)
-    assert_uniform(cdf(posterior, task.hidden.double()))
+    try:
+        levels = cdf(posterior, task.hidden.double())
+    except NotImplementedError:
+        pytest.skip("a posterior of several numbers")
+    assert_uniform(levels)
 
 
 def test_law_knows_at_least_what_the_posterior_knows(prior: Prior) -> None:
-    task = prior.with_context(3, 1).sample(400, generator=seeded())
-    if task.law is None or prior.reference is None:
-        pytest.skip("no law or no reference")
-    gain = task.law.log_prob(task.hidden) - prior.posterior(task).log_prob(task.hidden.double())
+    task = fixed(prior, 3, 1).sample(400, generator=seeded())
+    if prior.reference is None:
+        pytest.skip("no reference")
+    gain = law_with_density(task).log_prob(task.hidden) - prior.posterior(task).log_prob(task.hidden.double())
     assert gain.mean() > -4 * gain.std() / len(task) ** 0.5 - 1e-4
 
 
@@ -177,7 +194,7 @@ def test_posterior_fits_the_hidden_part(prior: Prior) -> None:
         with pytest.raises(NotImplementedError, match=prior.registered_name):
             prior.posterior(prior.sample(1, generator=seeded()))
         return
-    task = prior.with_context(3, 2).sample(4, generator=seeded())
+    task = fixed(prior, 3, 2).sample(4, generator=seeded())
     posterior = prior.posterior(task)
     assert isinstance(posterior, Distribution)
     assert posterior.batch_shape + posterior.event_shape == task.hidden.shape

@@ -1,0 +1,29 @@
+"""What stands in the cells of a report's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from priorfit.evaluation.estimates import Estimate
+from priorfit.evaluation.metrics import Row
+from priorfit.evaluation.report import Report
+
+Column = tuple[str, Callable[[Row], str]]  # header, and the cell of each row
+Cells = tuple[list[str], list[list[str]]]  # headers, rows
+
+
+def filled(report: Report, columns: Sequence[Column]) -> Cells:
+    """The columns that are not empty in all rows, after the names of the prior's parts."""
+    rows = list(report.named_rows())
+    columns = [column for column in columns if any(column[1](row) for _, row in rows)]
+    header, found = [name for name, _ in columns], [[cell(row) for _, cell in columns] for _, row in rows]
+    if report.parts:
+        header, found = ["part", *header], [[name or "all", *own] for (name, _), own in zip(rows, found, strict=True)]
+    return header, found
+
+
+def with_error(estimate: Estimate | None, digits: int = 4) -> str:
+    """ "mean ± standard error", or nothing."""
+    if estimate is None:
+        return ""
+    return f"{estimate.mean:.{digits}f} ± {estimate.standard_error:.{digits}f}"
