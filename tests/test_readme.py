@@ -54,6 +54,27 @@ def test_the_learning_curve_example_runs() -> None:
     assert names["axes"].lines
 
 
+@pytest.mark.skipif(not (SHIPPED / "dt-sensor-fusion.safetensors").exists(), reason="not in this checkout")
+def test_the_posterior_example_runs() -> None:
+    (example,) = [block for block in blocks("python") if "PosteriorEstimator" in block]
+    names: dict = {}
+    exec(example, names)
+    assert 0 < names["posterior"].mean.item() < 1
+    assert names["beliefs"].batch_shape == (6,)
+    assert np.abs(names["beliefs"].mean[:, [0, 2]].norm(dim=1).numpy()[[0, 1, 3, 4, 5]] / 2 - 1).max() < 0.5
+
+
+@pytest.mark.skipif(not (SHIPPED / "markov-jump.safetensors").exists(), reason="not in this checkout")
+def test_the_jump_process_example_runs() -> None:
+    (example,) = [block for block in blocks("python") if "MarkovJumpEstimator" in block]
+    names: dict = {}
+    exec(example, names)
+    off = ~np.eye(3, dtype=bool)
+    inside = (names["low"] < names["rates"]) & (names["rates"] < names["high"])
+    assert inside[off].sum() >= 4  # of six 90 % intervals
+    assert names["future"].shape == (3,)
+
+
 def test_a_prior_of_ones_own_trains_as_described(tmp_path: Path) -> None:
     (source,) = [block for block in blocks("python") if block.startswith("# my_priors.py")]
     (config,) = blocks("yaml")

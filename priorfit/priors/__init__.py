@@ -23,10 +23,10 @@ from priorfit.priors.two_level_system import TwoLevelSystem
 __all__ = [
     "BNN",
     "SCM",
-    "GPHyperparameters",
     "Curves",
     "Evidence",
     "FactorVolatility",
+    "GPHyperparameters",
     "GaussianProcess",
     "InverseGammaVariance",
     "JumpPaths",
