@@ -120,7 +120,12 @@ class GaussianMixture(Distribution):
     # Densities and draws
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density at `value` (S, ..., d): (S, ...)."""
+        """Log density at `value` (S, ..., d): (S, ...).
+
+        Raises:
+            ValueError: values that are no vectors of d numbers.
+        """
+        self.check_event(value)
         shape = torch.broadcast_shapes(value.shape, self.batch_shape + self.event_shape)
         points = value.expand(shape).reshape(-1, *self.batch_shape, *self.event_shape).movedim(0, -2)
         return self.log_prob_of_points(points).movedim(-1, 0).reshape(shape[:-1])
@@ -163,8 +168,10 @@ class GaussianMixture(Distribution):
 
         Raises:
             NotImplementedError: d > 1.
+            ValueError: values without the last dimension of one.
         """
         self._check_scalar("cdf")
+        self.check_event(value)
         each = torch.special.ndtr((value - self.means[..., 0]) / self.scale_trils[..., 0, 0])  # (S, ..., k)
         return (self.weights * each).sum(-1)
 
@@ -185,6 +192,15 @@ class GaussianMixture(Distribution):
             above = (self.cdf(middle) > value)[..., None]
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         return high.to(self.means.dtype)
+
+    def check_event(self, value: Tensor) -> None:
+        """Refuses values that are not (..., d); others would be broadcast.
+
+        Raises:
+            ValueError: what is wrong.
+        """
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(f"Values must be (..., {self.event_shape[0]}), not {tuple(value.shape)}.")
 
     def _check_scalar(self, what: str) -> None:
         if self.event_shape[0] != 1:
@@ -223,7 +239,7 @@ class GaussianMixture(Distribution):
         difference = values[..., None, :].double() - self.means[..., dims].double()
         means = self.means[..., others] + (gain @ difference[..., None])[..., 0]
         covariances = full[..., others, :][..., others] - gain @ cross
-        each = normal_log_prob(values[..., None, None, :], known.means, known.scale_trils)[..., 0]
+        each = normal_log_prob(values.double()[..., None, None, :], known.means, known.scale_trils)[..., 0]
         return self._like((self.log_weights + each).log_softmax(-1), means, factor(covariances))
 
     def affine(self, matrix: Tensor, offset: Tensor | None = None, noise_covariance: Tensor | None = None) -> Self:
@@ -238,6 +254,10 @@ class GaussianMixture(Distribution):
             ValueError: shapes that do not fit, or a result without a density, as A L L^T A^T + Q is singular.
         """
         self._check_matrix(matrix)
+        size = matrix.shape[-2]
+        for name, part, shape in (("offset", offset, (size,)), ("noise covariance", noise_covariance, (size, size))):
+            if part is not None and part.shape[-len(shape) :] != shape:
+                raise ValueError(f"The {name} must be (..., {', '.join(map(str, shape))}), not {tuple(part.shape)}.")
         matrix = matrix.double()[..., None, :, :]  # (..., 1, m, d)
         spread = matrix @ self.scale_trils.double()
         means = (matrix @ self.means.double()[..., None])[..., 0]

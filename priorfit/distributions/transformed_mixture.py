@@ -53,7 +53,12 @@ class TransformedMixture(Distribution):
         return type(self)(self.base.expand(batch_shape), self.bijections)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density at `value` (S, ..., d): (S, ...); -inf outside the support."""
+        """Log density at `value` (S, ..., d): (S, ...); -inf outside the support.
+
+        Raises:
+            ValueError: values that are no vectors of d numbers.
+        """
+        self.base.check_event(value)
         return self._log_prob(value, self.base.log_prob)
 
     def log_prob_of_points(self, points: Tensor) -> Tensor:
@@ -114,7 +119,9 @@ class TransformedMixture(Distribution):
 
         Raises:
             NotImplementedError: d > 1.
+            ValueError: values without the last dimension of one.
         """
+        self.base.check_event(value)
         valid = inside(self.bijections, value)
         level = self.base.cdf(to_real(self.bijections, torch.where(valid[..., None], value, 0.5)))
         return torch.where(valid, level, (value[..., 0] >= 1).to(level.dtype))

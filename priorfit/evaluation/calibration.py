@@ -39,7 +39,7 @@ class Calibration:
         r_squared: 1 - (mean squared error of the network's mean) / (variance of the truths).
         expected_r_squared: the same if the network's variances were right.
         expected_calibration_error: of the most probable class's probability.
-        null_calibration_error: what that is for a calibrated network.
+        null_calibration_error: what that is for a calibrated network; None where too few tasks are independent.
     """
 
     transform: Uniformity | None = None
@@ -161,4 +161,4 @@ def _classes(scores: Scores, probe: Probe) -> dict:
     if probe.confidence is None or scores.correct is None:
         return {}
     curve = reliability(probe.confidence, scores.correct, test_unit(scores))
-    return {"expected_calibration_error": curve.error, "null_calibration_error": curve.expected_error}
+    return {"expected_calibration_error": curve.error, "null_calibration_error": _finite(curve.expected_error)}

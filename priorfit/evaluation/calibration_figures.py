@@ -81,7 +81,8 @@ def _differences(report: Report, curves: Mapping[str, tuple[str, Curve]], x_labe
     axes[0].set_ylabel(y_label)
     handles, labels = axes[0].get_legend_handles_labels()
     kept = dict(zip(labels, handles, strict=True))
-    figure.legend(kept.values(), kept.keys(), loc="outside lower center", ncols=len(kept), frameon=False)
+    columns = min(len(kept), len(panels))  # of the legend: more would not fit into the width
+    figure.legend(kept.values(), kept.keys(), loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 

@@ -9,6 +9,8 @@ from priorfit.evaluation.cells import Cells, Column, filled, with_error
 from priorfit.evaluation.report import Report
 from priorfit.evaluation.uniformity import Uniformity
 
+SMALLEST = 0.0001  # p-value that is shown as a number
+
 
 def calibration_cells(report: Report) -> Cells | None:
     """The same of the diagnostics of calibration; None without any."""
@@ -45,7 +47,7 @@ def _p_value(name: str) -> Callable[[Calibration], str]:
 
     def show(own: Calibration) -> str:
         test = getattr(own, name)
-        return "" if test is None else f"{test.p_value:.4f}"
+        return "" if test is None else (f"{test.p_value:.4f}" if test.p_value >= SMALLEST else f"< {SMALLEST}")
 
     return show
 
@@ -56,8 +58,8 @@ def _with_null(test: Uniformity | None, digits: int) -> str:
 
 
 def _pair(value: float | None, null: float | None) -> str:
-    """A number and its null value."""
-    return "" if value is None or null is None else f"{value:.3f} ({null:.3f})"
+    """A number and its null value, ? where that is not known."""
+    return "" if value is None else f"{value:.3f} ({'?' if null is None else f'{null:.3f}'})"
 
 
 def calibration_notes(report: Report) -> list[str]:

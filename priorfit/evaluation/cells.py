@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from priorfit.evaluation.estimates import Estimate
@@ -23,7 +24,8 @@ def filled(report: Report, columns: Sequence[Column]) -> Cells:
 
 
 def with_error(estimate: Estimate | None, digits: int = 4) -> str:
-    """ "mean ± standard error", or nothing."""
+    """ "mean ± standard error", with ? for an error that is not known, or nothing."""
     if estimate is None:
         return ""
-    return f"{estimate.mean:.{digits}f} ± {estimate.standard_error:.{digits}f}"
+    error = "?" if math.isnan(estimate.standard_error) else f"{estimate.standard_error:.{digits}f}"
+    return f"{estimate.mean:.{digits}f} ± {error}"

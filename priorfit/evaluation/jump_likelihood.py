@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SAME = 1e-6  # relative difference of gaps that count as one: times are float32
+SAME = 1e-6  # difference of gaps that count as one, in the largest gap: times are float32
 TINY = 1e-300  # a probability of 0 counts as this, so that gradients are finite
 
 
@@ -99,11 +99,17 @@ def transition_matrices(rates: Tensor, gaps: Tensor) -> Tensor:
 
 
 def distinct(gaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Different values among gaps >= 0, (G,), and which of them each is, in the shape of `gaps`."""
-    largest = gaps.max().clamp(min=TINY)
+    """Different values among gaps >= 0, (G,), and which of them each is, in the shape of `gaps`.
+
+    Values in a row without a jump above `SAME` are one, but where so many lie side by side that the row is long: it is
+    cut into pieces of that length.
+    """
+    length = SAME * gaps.max().clamp(min=TINY)
     ordered, order = gaps.flatten().sort()
-    new = torch.ones_like(order)
-    new[0], new[1:] = 0, (ordered.diff() > SAME * largest).long()
+    jumps = ordered.diff(prepend=ordered[:1]) > length
+    starts = torch.where(jumps, ordered, ordered[0]).cummax(0).values  # of the rows
+    piece = ((ordered - starts) / length).floor()
+    new = jumps | (piece.diff(prepend=piece[:1]) != 0)
     kind = torch.empty_like(order)
     kind[order] = new.cumsum(0)
     number = int(kind.max()) + 1

@@ -77,7 +77,8 @@ def reliability_figure(report: Report) -> Figure | None:
         axis.bar(centres, curve.share, 1 / len(curve.share), color=FAINT, alpha=0.35, label="share of values")
         axis.plot([0, 1], [0, 1], color=REFERENCE, lw=1)
         axis.plot(curve.confidence, curve.accuracy, "o-", ms=4, color=NETWORK, label="accuracy")
-        text = f"error {curve.error:.3f} (null {curve.expected_error:.3f})"
+        null = "?" if np.isnan(curve.expected_error) else f"{curve.expected_error:.3f}"
+        text = f"error {curve.error:.3f} (null {null})"
         axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=f"n = {scores.n_context}\n{text}")
         axis.title.set_fontsize(9)
     axes[0].set_ylabel("how often right")

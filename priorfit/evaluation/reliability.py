@@ -5,6 +5,7 @@ Letters: T tasks, S hidden values of each, C bins, M simulated samples.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ class Reliability(NamedTuple):
         accuracy: share of right answers, likewise.
         share: of all values that fall into it, (C,).
         error: expected calibration error: mean of |accuracy - confidence|, weighted by share.
-        expected_error: what that would be for a calibrated network.
+        expected_error: what that would be for a calibrated network; NaN where fewer than two independent units were
+            seen.
     """
 
     confidence: Array
@@ -52,6 +54,6 @@ def reliability(confidence: Array, correct: Array, unit: Array) -> Reliability:
     sums = np.bincount(cells, (correct - confidence).ravel(), BINS * (index.max() + 1))
     sums = sums.reshape(-1, BINS)  # (units, C)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (SIMULATIONS, len(sums)))
-    expected = np.abs(signs @ sums).sum(1).mean() / confidence.size
+    expected = np.abs(signs @ sums).sum(1).mean() / confidence.size if len(sums) > 1 else math.nan
     error = np.abs(sums.sum(0)).sum() / confidence.size
     return Reliability(means[0], means[1], number / confidence.size, float(error), float(expected))

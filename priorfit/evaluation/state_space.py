@@ -55,7 +55,13 @@ class StateSpace:
         return moved if self.offset is None else moved + self.offset.to(states)
 
     def simulate(self, n_series: int, n_steps: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draws series: states (S, t, d) and rows (S, t, N, D). The first state is observed before it moves."""
+        """Draws series: states (S, t, d) and rows (S, t, N, D). The first state is observed before it moves.
+
+        Raises:
+            ValueError: no steps.
+        """
+        if n_steps < 1:
+            raise ValueError(f"A series has at least one step, not {n_steps}.")
         states, rows = [self.initial.draw((n_series,), generator)], []
         while True:
             rows.append(self.sensors.observe(states[-1], self.n_rows, generator))

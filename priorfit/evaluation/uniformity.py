@@ -26,7 +26,7 @@ class Uniformity:
 
     Attributes:
         values: N.
-        p_value: of the test that stands behind the band, times the number of columns; at least 1 / (M + 1).
+        p_value: of the test that stands behind the band, times the number of columns.
         error: mean over the levels of |share of values below the level - level|, mean over the columns.
         expected_error: what `error` is on average for uniform values.
     """
@@ -127,6 +127,10 @@ def uniformity(values: Array) -> Uniformity:
 
 
 def _p_value(law: Null, share: Array, n_values: int) -> float:
-    """Share of simulated samples that are at least as extreme."""
+    """Share of simulated samples that are at least as extreme; no more than the tails of all points together.
+
+    The latter goes below 1 / (M + 1), as it must where it is multiplied by a large number of tests.
+    """
     tail = law.smallest_tail(np.rint(share * n_values).astype(int))
-    return float((1 + np.searchsorted(law.tails, tail, side="right")) / (1 + len(law.tails)))
+    simulated = (1 + np.searchsorted(law.tails, tail, side="right")) / (1 + len(law.tails))
+    return float(min(simulated, tail * len(share)))

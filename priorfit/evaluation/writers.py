@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,6 +88,11 @@ def notes(report: Report) -> list[str]:
     ]
     if report.parts:
         lines.append("Part: rows of one part of the prior alone, as many tasks each; all: the whole prior.")
+    if any(math.isnan(row.nll.standard_error) for row in rows):
+        lines.append(
+            f"?: not known from a single batch, as tasks of one batch share their sizes: ask for more than "
+            f"{settings.batch_size} tasks, or for smaller batches (batch_size)."
+        )
     references = _references(report)
     for reference in dict.fromkeys(references.values()):
         named = [name for name, own in references.items() if own == reference]

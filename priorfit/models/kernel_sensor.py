@@ -44,6 +44,18 @@ class KernelSensor(nn.Module):
         super().__init__()
         self.n_features, self.noise = n_features, noise
 
+    def check(self, rows: Tensor) -> None:
+        """Refuses rows (B, N, 2 F + 3) with several queries: there is one y*.
+
+        Raises:
+            ValueError: tasks that ask more than once.
+        """
+        if torch.compiler.is_compiling() or not rows.shape[1]:
+            return
+        n_queries = int(rows[..., -1].sum(1).amax())
+        if n_queries > 1:
+            raise ValueError(f"A task asks for the value at one point, not at {n_queries}: make a task for each.")
+
     def forward(self, mixture: MixtureTensors, rows: Tensor) -> MixtureTensors:
         """The mixtures after rows (B, N, 2 F + 3), of which one asks and all others are observed."""
         if not rows.shape[1]:

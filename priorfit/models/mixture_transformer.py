@@ -143,10 +143,16 @@ class MixtureTransformer(Network):
         """How far priors (B, T, C) are from those that the network was trained with, in their spreads: (B,)."""
         return self.prior_range(prior)
 
+    def row_distance(self, rows: Tensor) -> Tensor:
+        """How far rows (B, N, D) are from those that the network was trained with, in their spreads: (B, N)."""
+        return self.rows(rows)[0].abs().amax(-1)  # cosines and sines are never far
+
     def check(self, prior: Tensor, rows: Tensor) -> None:
         """Refuses what is not as in `Evidence`, with the sizes of this network."""
         n_tokens = None if self.prior is None else 1
         check_evidence(prior, rows, n_tokens=n_tokens, prior_width=self.prior_width, row_width=row_width(self.sources))
+        if self.kernel is not None:
+            self.kernel.check(rows)
 
     def compute(self, prior: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights (B, k), means (B, k, d) and scale_trils (B, k, d, d); arguments as in `Evidence`."""

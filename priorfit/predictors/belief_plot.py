@@ -6,7 +6,7 @@ Letters: d latent dimensions, t steps, G points of a grid.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -46,13 +46,13 @@ def new_figure(n_panels: int) -> tuple[Figure, Sequence[Axes]]:
 
 
 def draw_marginals(
-    posterior: Law, prior: Distribution | None, index: int, names: Sequence[str] | None, truth: ArrayLike | None
+    posterior: Law, prior: Any, index: int, names: Sequence[str] | None, truth: ArrayLike | None
 ) -> Figure:
     """One panel per latent number: its density under the posterior and under the prior, and its true value.
 
     Args:
         posterior: of batch shape () or (B,).
-        prior: a mixture, too, or the law of one number; or None.
+        prior: a mixture, too, or the law of the last number, or a list of those of the last ones; or None.
         index: which problem of a batch.
         names: of the latent numbers, d.
         truth: (d,), or None.
@@ -75,8 +75,9 @@ def draw_marginals(
         x, density = grid.numpy(), own.log_prob(grid[:, None]).exp().numpy()
         axis.fill_between(x, density, color=COLORS[0], alpha=OPACITY, lw=0)
         axis.plot(x, density, color=COLORS[0], lw=1.6, label="posterior")
-        if prior is not None:
-            axis.plot(x, _density(prior, dim, index, grid), color=OBSERVED, lw=1, label="prior")
+        law = _law_of(prior, dim, d)
+        if law is not None:
+            axis.plot(x, _density(law, dim, index, grid), color=OBSERVED, lw=1, label="prior")
         if values is not None:
             axis.axvline(values[dim], color=COLORS[1], lw=1, label="truth")
         axis.set(xlabel=name, ylim=(0, None))
@@ -84,6 +85,14 @@ def draw_marginals(
     axes[0].set_ylabel("density")
     add_legend(figure)
     return figure
+
+
+def _law_of(prior: Any, dim: int, d: int) -> Distribution | None:
+    """The law that tells of a latent number: a mixture of all, or its own among those of the last ones."""
+    if prior is None or isinstance(prior, Law):
+        return prior
+    laws = prior if isinstance(prior, list | tuple) else [prior]
+    return laws[dim - d] if d - dim <= len(laws) else None
 
 
 def _density(prior: Distribution, dim: int, index: int, grid: Tensor) -> ndarray:

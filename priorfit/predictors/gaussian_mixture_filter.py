@@ -23,6 +23,7 @@ from priorfit.predictors.limits import check_count
 from priorfit.predictors.loading import PosteriorNetwork
 from priorfit.predictors.mixture_tools import as_mixture, floor_weights, join_mixtures, map_mixture, split_components
 from priorfit.predictors.posterior_estimator import PosteriorEstimator
+from priorfit.predictors.unfamiliar import warn_of_many_rows
 from priorfit.sources import Source, pack
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class GaussianMixtureFilter(PosteriorEstimator):
         belief = _expanded(first, n_series)
         alone = alone and not first.batch_shape
         self._dynamics(network.n_latent)  # refused before anything is computed
+        observed = {name: value[~value[..., 0].isnan()][:, None] for name, value in values.items()}  # (n, 1, size)
+        for name, value in observed.items():
+            self._warn_of_far_rows(network, pack(network.sources, {name: value}))
+        warn_of_many_rows(max(value.shape[2] for value in values.values()), self.metadata_)
         belief = split_components(belief, self.n_components)
         if not 0 <= self.min_weight < 1 / belief.n_components:
             raise ValueError(
@@ -208,7 +213,8 @@ class GaussianMixtureFilter(PosteriorEstimator):
         """
         shapes = {"transition_matrix": (d, d), "offset": (d,), "process_noise": (d, d)}
         given = {name: getattr(self, name) for name in shapes}
-        read = {name: torch.tensor(np.asarray(value, np.float64)) for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if name != "offset" or value is not None}
+        read = {name: torch.tensor(np.asarray(value, np.float64)) for name, value in given.items()}
         for name, value in read.items():
             if tuple(value.shape) != shapes[name] or not value.isfinite().all():
                 raise ValueError(f"{name} must be {shapes[name]} finite numbers; got shape {tuple(value.shape)}.")

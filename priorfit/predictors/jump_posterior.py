@@ -47,6 +47,12 @@ class RatePosterior:
         law = RateLaw(absent, weights, locs - np.log(unit), scales, concentration)
         return replace(self, law=law, rates=self.rates / unit)
 
+    def with_starts(self, counts: ndarray) -> RatePosterior:
+        """The same after so many more paths were seen to begin in each state, (S,): Bayes' rule for Dirichlet laws."""
+        absent, weights, locs, scales, concentration = _parameters(self.law)
+        law = RateLaw(absent, weights, locs, scales, concentration + torch.from_numpy(counts))
+        return replace(self, law=law)
+
     @property
     def initial(self) -> ndarray:
         """Mean of the initial law, (S,)."""

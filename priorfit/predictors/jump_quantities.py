@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+MOST_JUMPS = 2.0**40  # up to which exponentials are taken; those of longer times are squares of theirs
+
 
 def generator_matrix(rates: ndarray) -> ndarray:
     """The rates in float64 with minus the sums of their rows on the diagonal, (…, S, S).
@@ -44,7 +46,17 @@ def transition_matrices(rates: ndarray, times: ndarray) -> ndarray:
         (…, T, S, S).
     """
     exponents = generator_matrix(rates)[..., None, :, :] * np.asarray(times, dtype=np.float64)[:, None, None]
-    probabilities = torch.linalg.matrix_exp(torch.from_numpy(exponents)).numpy().clip(0)
+    jumps = np.abs(exponents).max((-2, -1), keepdims=True)
+    squarings = np.ceil(np.log2(np.maximum(jumps, MOST_JUMPS) / MOST_JUMPS)).astype(int)
+    matrices = _normalised(torch.linalg.matrix_exp(torch.from_numpy(np.ldexp(exponents, -squarings))).numpy())
+    for done in range(squarings.max(initial=0)):  # without rows that add up to 1, rounding would grow with the time
+        matrices = np.where(done < squarings, _normalised(matrices @ matrices), matrices)
+    return matrices
+
+
+def _normalised(matrices: ndarray) -> ndarray:
+    """Matrices with rows that are probabilities."""
+    probabilities = matrices.clip(0)
     return probabilities / probabilities.sum(-1, keepdims=True)
 
 

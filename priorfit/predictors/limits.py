@@ -131,5 +131,5 @@ def check_horizon(what: str, last: float, horizon: float, ignore_horizon: bool) 
 
 def check_count(name: str, value: int) -> None:
     """Raises ValueError where `value` is not a positive whole number."""
-    if not isinstance(value, Integral) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive whole number, not {value!r}.")

@@ -107,6 +107,10 @@ class PosteriorNetwork(Protocol):
         """How far priors (B, T, C) are from those of its training, (B,), in their typical spread."""
         ...
 
+    def row_distance(self, rows: Tensor) -> Tensor:
+        """How far observations among rows (B, N, D) are from those of its training, (B, N), in their typical spread."""
+        ...
+
     def __call__(self, prior: Tensor, rows: Tensor) -> GaussianMixture | TransformedMixture:
         """The posteriors given prior tokens (B, T, C) and rows (B, N, D), batch shape (B,)."""
         ...

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -134,13 +135,14 @@ class MarkovJumpEstimator(NetworkEstimator):
     ) -> RatePosterior:
         """What the network, or the likelihood after it, makes of the paths."""
         unit = observed.mean_gap  # float32 does not hold the square of every rate in every unit
-        times = torch.from_numpy(observed.times / unit)[None]  # float64: short gaps late in long paths
-        states, count = torch.from_numpy(observed.states)[None], torch.tensor([n_states])
+        single = observed.lengths == 1  # none such in training; what they tell is added to the initial law
+        times = torch.from_numpy(observed.times[~single] / unit)[None]  # float64: short gaps late in long paths
+        states, count = torch.from_numpy(observed.states[~single])[None], torch.tensor([n_states])
         with torch.inference_mode():
             found = RatePosterior.of_network(network(times.to(device), states.to(device), count.to(device)))
             if self.refine:
                 found = refined(times, states, found)
-        return found.per(unit)
+        return found.with_starts(np.bincount(observed.states[single, 0], minlength=n_states)).per(unit)
 
     def _set(self, posterior: RatePosterior) -> None:
         """The attributes that users read."""
@@ -197,11 +199,17 @@ class MarkovJumpEstimator(NetworkEstimator):
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: an unknown quantity, or a level or number of draws that cannot be used.
+            ValueError: an unknown quantity, or one without a value for each draw, or a level or number of draws that
+                cannot be used.
         """
         check_is_fitted(self)
         levels, compute = read_level(level), _quantity(quantity)
-        return quantiles_of_draws(compute(self.sample_rates(n_draws, random_state)), levels)
+        values = np.asarray(compute(self.sample_rates(n_draws, random_state)))
+        if values.shape[:1] != (n_draws,):
+            raise ValueError(
+                f"The quantity must answer {n_draws} rate matrices by an array ({n_draws}, …), not {values.shape}."
+            )
+        return quantiles_of_draws(values, levels)
 
     def sample_rates(self, n: int = 1, random_state: int | RandomState | None = None) -> ndarray:
         """Rate matrices drawn from the posterior.
@@ -288,7 +296,7 @@ class MarkovJumpEstimator(NetworkEstimator):
         check_is_fitted(self)
         observed = read_paths(paths)
         check_states(observed, self.n_states_)
-        if not 0 <= label_noise < 1:
+        if not isinstance(label_noise, Real) or not 0 <= label_noise < 1:
             raise ValueError(f"label_noise must be a probability from 0 on and below 1, not {label_noise!r}.")
         return path_log_likelihoods(observed, self.rate_matrix_, self.initial_distribution_, label_noise)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import MixtureSameFamily, MultivariateNormal, Normal
 
 from priorfit.distributions import GaussianMixture, TransformedMixture
+from priorfit.predictors.limits import check_count
 
 M = TypeVar("M", bound=GaussianMixture | TransformedMixture)
 
@@ -28,7 +29,7 @@ def as_mixture(prior: Any, n_latent: int, bijections: Sequence[str]) -> Gaussian
 
     Raises:
         TypeError: a prior of another kind.
-        ValueError: another number of dimensions, or numbers that are not finite.
+        ValueError: another number of dimensions, weights of zero, or numbers that are not finite.
     """
     if isinstance(prior, TransformedMixture):
         if list(prior.bijections) != list(bijections):
@@ -40,6 +41,8 @@ def as_mixture(prior: Any, n_latent: int, bijections: Sequence[str]) -> Gaussian
             f"The prior must be over vectors of {n_latent} numbers, with batch shape () or (B,); it is over "
             f"{tuple(mixture.event_shape)}, with batch shape {tuple(mixture.batch_shape)}."
         )
+    if mixture.log_weights.isneginf().any():
+        raise ValueError("The prior has components of weight zero: leave them out, or give them a small weight.")
     return GaussianMixture(mixture.log_weights, mixture.means, mixture.scale_trils)  # checked again: it may be ours
 
 
@@ -69,10 +72,13 @@ def split_components(mixture: GaussianMixture, n_components: int | None) -> Gaus
     does not know the order of components.
 
     Raises:
-        ValueError: the mixture has more.
+        ValueError: the mixture has more, or no positive whole number.
     """
     k = mixture.n_components
-    if n_components is None or n_components == k:
+    if n_components is None:
+        return mixture
+    check_count("n_components", n_components)
+    if n_components == k:
         return mixture
     if n_components < k:
         raise ValueError(f"The prior has {k} components, and n_components={n_components} are fewer: leave it None.")

@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.distributions import Distribution
 
 from priorfit.checkpoints import AnyPath, Checkpoint
 from priorfit.distributions import GaussianMixture, TransformedMixture
 from priorfit.predictors.belief_plot import draw_marginals
 from priorfit.predictors.evidence_reading import read_rows
-from priorfit.predictors.limits import check_count, warn_user
+from priorfit.predictors.limits import check_count
 from priorfit.predictors.loading import PosteriorNetwork, network_on, resolve_device
 from priorfit.predictors.mixture_tools import as_mixture, join_mixtures, map_mixture, split_components
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.prior_families import parameter_tokens
+from priorfit.predictors.unfamiliar import most_rows, warn_of_far_priors, warn_of_far_rows, warn_of_many_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Posterior = GaussianMixture | TransformedMixture
-FAR = 6.0  # robust standard deviations of the training priors beyond which a prior is called far from them
+BEYOND = (
+    "The network has no finite posterior here: a prior or an observation is too large, or too far from those that it "
+    "was trained on. Change units, or leave that problem out."
+)
 
 
 class PosteriorEstimator(NetworkEstimator):
@@ -99,13 +102,15 @@ class PosteriorEstimator(NetworkEstimator):
         rows = read_rows(network.sources, observations)  # (N, D) or (B, N, D)
         tokens, rows, alone = _in_one_batch(tokens, rows)
         self._warn_if_far(network, tokens)
+        self._warn_of_far_rows(network, rows)
+        warn_of_many_rows(most_rows(network.sources, rows), self.metadata_)
         posterior = self._posterior(network, tokens, rows)
         return map_mixture(posterior, lambda part: part[0]) if alone else posterior
 
     def plot(
         self,
         posterior: Posterior,
-        prior: Distribution | None = None,
+        prior: Any = None,
         index: int = 0,
         names: Sequence[str] | None = None,
         truth: ArrayLike | None = None,
@@ -156,35 +161,45 @@ class PosteriorEstimator(NetworkEstimator):
 
     @torch.inference_mode()
     def _posterior(self, network: PosteriorNetwork, tokens: Tensor, rows: Tensor) -> Posterior:
-        """Posteriors of tokens (B, T, C) and rows (B, N, D), a few problems at a time."""
-        size, device = self.batch_size, self._device
-        parts = [
-            map_mixture(network(some.to(device), seen.to(device)), Tensor.cpu)
-            for some, seen in zip(tokens.split(size), rows.split(size), strict=True)
-        ]
-        return join_mixtures(parts)
+        """Posteriors of tokens (B, T, C) and rows (B, N, D), a few problems at a time.
+
+        Raises:
+            ValueError: the network has no finite answer.
+        """
+        size, device = int(self.batch_size), self._device
+        try:
+            parts = [
+                map_mixture(network(some.to(device), seen.to(device)), Tensor.cpu)
+                for some, seen in zip(tokens.split(size), rows.split(size), strict=True)
+            ]
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise ValueError(BEYOND) from error
+        posterior = join_mixtures(parts)
+        base = posterior.base if isinstance(posterior, TransformedMixture) else posterior
+        if not all(part.isfinite().all() for part in (base.log_weights, base.means, base.scale_trils)):
+            raise ValueError(BEYOND)
+        return posterior
 
     def _warn_if_far(self, network: PosteriorNetwork, tokens: Tensor) -> None:
         """Warns of priors (B, T, C) that are unlike those that the network was trained on."""
-        distance = network.prior_distance(tokens.to(self._device))
-        n_far = int((distance > FAR).sum())
-        if n_far:
-            warn_user(
-                f"{n_far} of {len(tokens)} priors are far from those that this network was trained on (up to "
-                f"{distance.max():.1f} times the typical spread of its training priors): how good posteriors are there "
-                "is not known. Change units so that the prior is closer, or use another checkpoint."
-            )
+        warn_of_far_priors(network.prior_distance(tokens.to(self._device)))
+
+    def _warn_of_far_rows(self, network: PosteriorNetwork, rows: Tensor) -> None:
+        """Warns of observations among rows (B, N, D) that are unlike those that the network was trained on."""
+        warn_of_far_rows(network.row_distance(rows.to(self._device)))
 
 
 def _in_one_batch(tokens: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:
     """Tokens (B, T, C) and rows (B, N, D) of as many problems, and whether neither had a batch.
 
     Raises:
-        ValueError: several numbers of problems.
+        ValueError: several numbers of problems, or no problem.
     """
     alone = tokens.ndim == rows.ndim == 2
     tokens, rows = (part[None] if part.ndim == 2 else part for part in (tokens, rows))
     if len(tokens) != len(rows) and 1 not in (len(tokens), len(rows)):
         raise ValueError(f"The prior has {len(tokens)} laws and the observations are of {len(rows)} problems.")
+    if not (len(tokens) and len(rows)):
+        raise ValueError("There is nothing to update: priors and observations of at least one problem are needed.")
     size = max(len(tokens), len(rows))
     return tokens.expand(size, -1, -1), rows.expand(size, -1, -1), alone

@@ -80,7 +80,7 @@ def _parameters(law: Any, family: Family) -> dict[str, Tensor]:
             raise ValueError(
                 f"This prior's parameters are {' and '.join(family.names)}, not {', '.join(map(str, law))}."
             )
-        return {name: torch.as_tensor(law[name], dtype=torch.float64) for name in family.names}
+        return {name: _numbers(name, law[name]) for name in family.names}
     if isinstance(law, Beta):
         values = law.concentration1, law.concentration0
     elif isinstance(law, InverseGamma):
@@ -95,3 +95,11 @@ def _parameters(law: Any, family: Family) -> dict[str, Tensor]:
             f"{' and '.join(family.names)}, not {law!r:.80}."
         )
     return dict(zip(family.names, (value.detach().cpu().double() for value in values), strict=True))
+
+
+def _numbers(name: str, value: Any) -> Tensor:
+    """A parameter as it was given, as float64."""
+    try:
+        return torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The prior's parameter '{name}' must be a number or (B,), not {value!r:.80}.") from error

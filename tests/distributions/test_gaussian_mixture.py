@@ -14,7 +14,7 @@ from scipy import integrate, stats
 from torch import Tensor
 from torch.distributions import Normal
 
-from priorfit.distributions import GaussianMixture, WeightedPoints
+from priorfit.distributions import GaussianMixture, TransformedMixture, WeightedPoints
 from tests.cases import assert_mean, assert_same, gaussian_mixture, seeded
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -130,6 +130,33 @@ def test_update_is_bayes_rule() -> None:
         likelihood = torch.distributions.MultivariateNormal((matrix @ x[..., None])[..., 0], noise).log_prob(z)
         assert_same(mixture.log_prob(x) + likelihood - posterior.log_prob(x), evidence, **CLOSE)
     assert_same(evidence, mixture.affine(matrix, noise_covariance=noise).log_prob(z), **CLOSE)
+
+
+def test_condition_on_values_far_out_keeps_the_weights() -> None:
+    law = GaussianMixture.from_moments(
+        torch.tensor([0.3, 0.7]), torch.tensor([[0.0, 1.0], [0.0, -1.0]]), torch.eye(2).expand(2, 2, 2)
+    )
+    assert law.condition([0], torch.tensor([1e4])).mean.item() == pytest.approx(-0.4, abs=1e-4)
+    assert law.condition([0], torch.tensor([1e30])).mean.isfinite()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda law: law.log_prob(torch.zeros(5, 1)),
+        lambda law: law.log_prob(torch.zeros(5, 3)),
+        lambda law: law.marginal([0]).cdf(torch.zeros(4)),
+        lambda law: TransformedMixture(law, ["identity", "log"]).log_prob(torch.ones(5, 1)),
+        lambda law: TransformedMixture(law.marginal([0]), ["log"]).cdf(torch.ones(4)),
+        lambda law: law.affine(torch.eye(2), torch.zeros(1)),
+        lambda law: law.affine(torch.eye(2), noise_covariance=torch.ones(1, 1)),
+        lambda law: law.affine(torch.eye(2), noise_covariance=torch.eye(3)),
+    ],
+)
+def test_numbers_of_another_shape_are_not_broadcast(use: Callable[[GaussianMixture], object]) -> None:
+    law = GaussianMixture.from_moments(torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None])
+    with pytest.raises(ValueError, match="must be"):
+        use(law)
 
 
 def test_update_of_one_component_is_kalmans() -> None:

@@ -18,7 +18,8 @@ from priorfit.evaluation.guides import GUIDES
 from priorfit.evaluation.html_report import html
 from priorfit.evaluation.main import evaluate
 from priorfit.evaluation.report import Report, evaluate_checkpoint
-from priorfit.priors import SCM
+from priorfit.evaluation.writers import markdown
+from priorfit.priors import SCM, Mixture
 from tests.evaluation.exact import Even, Exact, gentle, in_memory
 
 VOID = {"meta", "img"}
@@ -73,7 +74,8 @@ def test_every_number_of_calibration_stands_beside_its_null_value(report: Report
     own = report.rows[0].calibration
     cells = dict(zip(header, rows[0], strict=True))
     assert cells["N"] == "300"
-    assert cells["p: TARP"] == f"{own.tarp.p_value:.4f}"
+    assert own.tarp.p_value < 1e-4
+    assert cells["p: TARP"] == "< 0.0001"
     assert cells["error, central"] == f"{own.central.error:.3f} ({own.central.expected_error:.3f})"
     assert cells["R²"] == f"{own.r_squared:.3f} ({own.expected_r_squared:.3f})"
     assert {"excess (0)", "z (0)", "z² (1)", "CRPS"} <= set(header)
@@ -93,6 +95,17 @@ def test_classes_have_a_reliability_figure(tmp_path: Path) -> None:
     found = calibration_cells(report)
     assert found is not None
     assert "ECE" in found[0]
+
+
+def test_one_batch_of_sizes_of_its_own_has_no_errors_and_the_report_says_why() -> None:
+    parts = {
+        "only": {"prior": "scm", "sizes": {"points": 60, "features": 2}, "target": {"kind": "classes", "number": 4}}
+    }
+    report = evaluate_checkpoint(in_memory(Even(), Mixture(parts)), context_sizes=[20], tasks=20, progress=False)
+    text = markdown(report, [])
+    assert "nan" not in text
+    assert "± ?" in text
+    assert "more than 50 tasks" in text
 
 
 @pytest.mark.parametrize(

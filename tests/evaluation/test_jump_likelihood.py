@@ -76,6 +76,12 @@ def test_gaps_that_differ_by_rounding_are_one() -> None:
     assert kind.tolist() == [[0, 2], [0, 1]]
 
 
+def test_gaps_side_by_side_are_not_all_one() -> None:
+    gaps = torch.linspace(0.1, 0.11, 30_001, dtype=torch.float64)  # each less than `SAME` from the next
+    values, kind = distinct(gaps)
+    assert (values[kind] - gaps).abs().max() < 2e-7
+
+
 @pytest.mark.parametrize(
     ("times", "states", "message"),
     [

@@ -52,6 +52,8 @@ def test_simulated_series_follow_the_dynamics() -> None:
     assert_mean(error.square(), 0.5)
     assert abs(np.corrcoef(error[:-1], error[1:])[0, 1]) < 0.02
     assert_mean(states[:, 0, 0], 0.4)
+    with pytest.raises(ValueError, match="at least one step"):
+        space.simulate(1, 0, seeded(0))
 
 
 def test_particles_find_what_the_kalman_filter_finds() -> None:

@@ -32,6 +32,11 @@ def test_a_calibrated_networks_error_is_what_is_expected_of_it(tasks: int, queri
     assert np.mean([curve.expected_error for curve in curves]) == pytest.approx(error, rel=0.1)
 
 
+def test_one_independent_unit_does_not_tell_what_to_expect() -> None:
+    confidence = RNG.uniform(0.3, 1, (20, 2))
+    assert np.isnan(reliability(confidence, confidence > 0.5, np.zeros(20)).expected_error)
+
+
 def test_values_that_depend_on_one_another_are_expected_to_err_more() -> None:
     """All answers of a unit are right or all are wrong, as often as is said."""
     confidence, unit = np.full((400, 5), 0.7), np.repeat(np.arange(40), 10)

@@ -63,6 +63,12 @@ def test_what_is_not_uniform_is_seen_in_any_column(shift: float, width: float) -
     assert found.error > 1.3 * found.expected_error
 
 
+def test_a_wrong_column_among_many_is_seen_through_any_number_of_tests() -> None:
+    values = RNG.uniform(size=(500, 30))
+    values[:, 7] = values[:, 7] ** 2
+    assert uniformity(values).p_value < 1e-10  # 4000 simulated samples alone could not say less than 30 / 4001
+
+
 def test_the_expected_error_is_that_of_a_brownian_bridge() -> None:
     """E|B(a)| = sqrt(2 a (1 - a) / π), whose mean over a is sqrt(2 / π) π / 8."""
     for n_values in (100, 1000):

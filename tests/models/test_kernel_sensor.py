@@ -85,6 +85,13 @@ def test_no_rows_change_nothing_and_no_query_leaves_the_value_as_it_was() -> Non
     assert_same(after.scale_trils[..., 0, 0], before.scale_trils[..., 0, 0])
 
 
+def test_only_one_query_can_be_answered() -> None:
+    task = GPHyperparameters().sample(4, generator=seeded())
+    prior, rows = task.observed
+    with pytest.raises(ValueError, match="at one point, not at 2"):
+        MixtureTransformer(**ARGUMENTS)(prior, torch.cat([rows, rows[:, -1:]], 1))
+
+
 def test_a_network_with_it_predicts_and_its_gradients_are_finite() -> None:
     prior, network = GPHyperparameters(empty=0.0), MixtureTransformer(**ARGUMENTS)
     task = prior.sample(50, generator=seeded())

@@ -178,6 +178,20 @@ def test_distance_tells_priors_like_those_of_the_training_from_others() -> None:
         assert (network.prior_distance(far) > 6).all()
 
 
+def test_distance_tells_observations_like_those_of_the_training_from_others() -> None:
+    prior = LinearGaussian(2, 2, empty=0.0, rows=3)
+    network = fitted(prior, sources=OUTPUTS)
+    rows = prior.sample(500, generator=seeded(9)).observed.rows
+    distance = network.row_distance(rows)
+    assert distance.shape == (500, 3)
+    assert (distance < 20).float().mean() > 0.98
+    rows[:, 1, 0] += 1000
+    far = network.row_distance(rows)
+    assert (far[:, 1] > 20).all()
+    assert_same(far[:, [0, 2]], distance[:, [0, 2]])
+    assert network.row_distance(rows[:, :0]).shape == (500, 0)
+
+
 def test_distance_is_in_deviations_of_a_normal_law() -> None:
     draws = 5 + 2 * torch.randn(200_000, 2, generator=seeded())
     measure = PriorRange(1, first=1)

@@ -29,6 +29,10 @@ class LinearGaussianNetwork(Network):
         """The largest mean."""
         return prior[..., 1:3].abs().amax((1, 2))
 
+    def row_distance(self, rows: Tensor) -> Tensor:
+        """The largest number observed."""
+        return rows[..., :3].abs().amax(-1)
+
     def compute(self, *observed: Tensor) -> GaussianMixture:
         prior, rows = observed
         self.calls.append((prior.shape, rows.shape))

@@ -162,11 +162,20 @@ def test_bad_observations_are_refused(observations: dict, message: str) -> None:
         ({"process_noise": [[1.0, 0.5], [0.0, 1.0]]}, "covariance matrix"),
         ({"process_noise": [[1.0, 0.0], [0.0, -1.0]]}, "covariance matrix"),
         ({"transition_matrix": np.full((2, 2), np.nan)}, "finite"),
+        ({"process_noise": None}, r"process_noise must be \(2, 2\)"),
     ],
 )
 def test_bad_dynamics_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tracker().set_params(**change).filter(first(), {"both": seen()})
+
+
+def test_observations_far_from_those_of_the_training_are_warned_of() -> None:
+    observations = seen(1).numpy()
+    observations[0, 0], observations[1, -1] = NAN, 50.0
+    present = SERIES * STEPS - 1
+    with pytest.warns(UserWarning, match=rf"1 of {present} observations are far .*up to 50.0 times"):
+        tracker().filter(first(), {"position": observations})
 
 
 def test_other_refusals() -> None:

@@ -110,6 +110,16 @@ def test_rates_of_very_different_size() -> None:
     assert mean_first_passage_times(rates)[0, 2] == pytest.approx(2e3, rel=1e-6)
 
 
+def test_times_that_are_long_beside_all_jumps() -> None:
+    rates = random_rates(3)
+    times = np.array([1.0, 1e13, 1e20, 1e100, 1e300])
+    stationary = np.broadcast_to(stationary_distribution(rates), (4, 3, 3))
+    np.testing.assert_allclose(transition_matrices(rates, times)[1:], stationary, atol=1e-12)
+    np.testing.assert_allclose(transition_matrices(rates, times)[0], expm(generator_matrix(rates)), atol=1e-12)
+    absorbed = transition_matrices(TWO_TRAPS, times)[:, 0]  # by either trap, as often as its rate says
+    np.testing.assert_allclose(absorbed[1:], np.broadcast_to([0, 1 / 3, 2 / 3], (4, 3)), atol=1e-12)
+
+
 # --- chains that fall apart ---------------------------------------------------------------------------------
 
 TRAP = np.array([[0, 1, 1], [0, 0, 3], [0, 2, 0.0]])  # state 0 is left for ever

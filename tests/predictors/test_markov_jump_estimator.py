@@ -270,6 +270,10 @@ def test_a_path_of_one_observation_tells_of_the_initial_law_only(
     more = MarkovJumpEstimator(checkpoint=checkpoint).fit([*PATHS, ([5.0], [2])])
     np.testing.assert_allclose(more.rate_matrix_, fitted.rate_matrix_)
     np.testing.assert_allclose(more.initial_distribution_, [2 / 7, 2 / 7, 3 / 7])
+    assert more.n_paths_ == fitted.n_paths_ + 1
+    many = MarkovJumpEstimator(checkpoint=checkpoint).fit([*(100 * [([5.0], [2])]), *PATHS])  # in any order
+    np.testing.assert_allclose(many.rate_matrix_, fitted.rate_matrix_)
+    np.testing.assert_allclose(many.initial_distribution_, [2 / 106, 2 / 106, 102 / 106])
     with pytest.raises(ValueError, match="Every path has one observation"):
         MarkovJumpEstimator(checkpoint=checkpoint).fit([([5.0], [2]), ([1.0], [0])])
 
@@ -542,6 +546,9 @@ def test_bad_levels(fitted: MarkovJumpEstimator, level: Any) -> None:
 def test_bad_quantities(fitted: MarkovJumpEstimator) -> None:
     with pytest.raises(ValueError, match="Unknown quantity 'relaxation': did you mean 'relaxation_times'"):
         fitted.quantity_interval("relaxation")
+    for wrong in (lambda rates: rates.mean(0), lambda rates: 3.0):
+        with pytest.raises(ValueError, match="must answer 1000 rate matrices by an array"):
+            fitted.quantity_interval(wrong)
 
 
 @pytest.mark.parametrize("times", [-1, [0, NAN], np.inf, [], [[1, 2]]])
@@ -574,7 +581,8 @@ def test_bad_numbers_of_draws(fitted: MarkovJumpEstimator, n: Any) -> None:
 def test_bad_scores(fitted: MarkovJumpEstimator) -> None:
     with pytest.raises(ValueError, match="Path 0 has a state 3, and n_states=3 allows 0 to 2"):
         fitted.score([([0, 1], [0, 3])])
-    for noise in (-0.1, 1, NAN):
+    bad: list[Any] = [-0.1, 1, NAN, "none", None]
+    for noise in bad:
         with pytest.raises(ValueError, match="label_noise must be a probability"):
             fitted.score(PATHS, label_noise=noise)
 

@@ -57,7 +57,7 @@ def test_a_batch_of_problems_with_several_rows_of_both_sources() -> None:
     expected = updated(prior, "both", values["both"][:, 0])
     for row in values["position"].unbind(1):
         expected = updated(expected, "position", row)
-    model = estimator(batch_size=2)
+    model = estimator(batch_size=np.int64(2))
     found = model.update(prior, {name: value.numpy() for name, value in values.items()})
     assert_same(found, expected, rtol=1e-3, atol=1e-4)
     assert [prior[0] for prior, _ in model._network.calls] == [2, 2, 1]  # type: ignore[attr-defined]
@@ -124,6 +124,12 @@ def test_splitting_components_leaves_the_density_as_it_is(k: int) -> None:
         (mixture((3, 2)), {"position": [1.0]}, "batch shape"),
         (MultivariateNormal(torch.zeros(3), torch.eye(3)), {"position": [1.0]}, "vectors of 2 numbers"),
         (Normal(0.0, 1.0), {"position": [1.0]}, "vectors of 2 numbers"),
+        (mixture(), {"position": np.zeros((0, 3, 1))}, "at least one problem"),
+        (
+            GaussianMixture(torch.tensor([1.0, 0.0]).log(), torch.zeros(2, 2), torch.eye(2).expand(2, 2, 2)),
+            {"position": [1.0]},
+            "weight zero",
+        ),
         (
             GaussianMixture(torch.zeros(2), torch.zeros(2, 2), torch.eye(2).expand(2, 2, 2), validate_args=False),
             {"position": [1.0]},
@@ -149,6 +155,10 @@ def test_bad_input_is_refused(prior: object, observations: dict, message: str) -
 def test_bad_settings_and_kinds_are_refused() -> None:
     with pytest.raises(ValueError, match="batch_size"):
         estimator(batch_size=0).update(mixture(), {})
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator(batch_size=True).update(mixture(), {})
+    with pytest.raises(ValueError, match="n_components must be"):
+        estimator(n_components=3.5).update(mixture(), {})
     with pytest.raises(ValueError, match="n_components=2 are fewer"):
         estimator(n_components=2).update(mixture(), {})
     with pytest.raises(TypeError, match="mixtures of Gaussians"):
@@ -163,6 +173,37 @@ def test_a_prior_far_from_the_training_priors_is_warned_of() -> None:
         estimator().update(far, {"position": [1.0]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        estimator().update(mixture(), {"position": [1.0]})
+
+
+def test_observations_far_from_those_of_the_training_are_warned_of() -> None:
+    values = np.array([[0.5], [30.0]])
+    with pytest.warns(UserWarning, match=r"1 of 2 observations are far .*up to 30.0 times"):
+        estimator().update(mixture(), {"position": values})
+
+
+def test_more_observations_than_in_training_are_warned_of(tmp_path: Path) -> None:
+    model = PosteriorEstimator(str(trained(tmp_path / "own.safetensors")), device="cpu")
+    model.update(mixture(), {"output": np.zeros((2, 1))})
+    with pytest.warns(UserWarning, match="3 observations of one source at once .* at most 2"):
+        model.update(mixture(), {"output": np.zeros((3, 1))})
+
+
+@pytest.mark.filterwarnings("ignore:1 of 1")
+def test_numbers_without_a_finite_posterior_are_refused(tmp_path: Path) -> None:
+    model = PosteriorEstimator(str(trained(tmp_path / "own.safetensors")), device="cpu")
+    with pytest.raises(ValueError, match="no finite posterior"):
+        model.update(mixture(), {"output": [3e38]})
+    with pytest.raises(ValueError, match="no finite posterior"):
+        model.update(MultivariateNormal(torch.full((2,), 3e38), torch.eye(2)), {"output": [1]})
+
+
+def test_answers_that_are_not_finite_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = GaussianMixture(
+        torch.zeros(1, 1), torch.full((1, 1, 2), NAN), torch.eye(2).expand(1, 1, 2, 2), validate_args=False
+    )
+    monkeypatch.setattr(LinearGaussianNetwork, "compute", lambda *_: nothing)
+    with pytest.raises(ValueError, match="no finite posterior"):
         estimator().update(mixture(), {"position": [1.0]})
 
 
@@ -240,6 +281,8 @@ def test_several_latents_have_a_law_each() -> None:
         (Beta(1.0, 1.0), TypeError, "InverseGamma priors"),
         ({"a": 1.0, "rate": 2.0}, ValueError, "concentration and rate"),
         ({"concentration": -1.0, "rate": 2.0}, ValueError, "'concentration' must be positive"),
+        ({"concentration": "one", "rate": 1.0}, ValueError, "'concentration' must be a number"),
+        ({"concentration": 1.0, "rate": None}, ValueError, "'rate' must be a number"),
         ({"concentration": 1.0, "rate": NAN}, ValueError, "'rate' must be positive and finite"),
         ([InverseGamma(1.0, 1.0)] * 2, ValueError, "takes 1 laws"),
         ({"concentration": torch.ones(2), "rate": torch.ones(3)}, ValueError, "one shape"),
@@ -296,4 +339,7 @@ def test_plots() -> None:
     drawn = families("log").plot(families("log").update(law, {}), law).axes[0].get_lines()
     assert drawn[0].get_xdata().min() > 0
     np.testing.assert_allclose(drawn[1].get_ydata(), law.log_prob(torch.tensor(drawn[1].get_xdata())).exp())
+    partial = families("identity", "log", n_laws=1)
+    first, last = partial.plot(partial.update(law, {}), law).axes
+    assert [len(axis.get_lines()) for axis in (first, last)] == [1, 2]  # the law is the last number's
     pyplot.close("all")
