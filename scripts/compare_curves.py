@@ -24,11 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits
 from torch.distributions import Distribution
 from tqdm import tqdm
 
-from priorfit.checkpoints import CheckpointError
 from priorfit.evaluation.curve_fits import last_value, parametric_fits
 from priorfit.evaluation.curve_mcmc import Chain, check_covered, score_curve
 from priorfit.evaluation.metrics import Estimate, coverage, estimate
@@ -36,10 +34,11 @@ from priorfit.evaluation.quantiles import quantile
 from priorfit.evaluation.reference_cache import ReferenceCache, fingerprints, task_key
 from priorfit.evaluation.scoring import Array, draw_tasks
 from priorfit.evaluation.settings import Settings
-from priorfit.evaluation.writers import markdown_table, with_error, write_text
+from priorfit.evaluation.writers import markdown_table, with_error
 from priorfit.hub import load
 from priorfit.models import Network
 from priorfit.priors import Curves, LearningCurve, Prior, Task
+from scripts.threads import run_comparison
 
 Scores = Mapping[str, Array]  # "log_prob", "cdf" and "median", each (N, m) for N curves of m later steps
 BATCH = 50
@@ -269,20 +268,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    own = parser()
-    options = own.parse_args()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            text = compare(options)
-    except (CheckpointError, ValueError) as error:
-        own.exit(1, f"{error}\n")
-    finally:
-        torch.set_num_threads(threads)
-    print(f"\n{text}")
-    if options.output:
-        write_text(options.output, f"{text}\n")
+    run_comparison(parser(), compare, n_threads=1)
 
 
 if __name__ == "__main__":

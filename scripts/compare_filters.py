@@ -22,12 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.distributions import Distribution
 from tqdm import tqdm
 
-from priorfit.checkpoints import Checkpoint, CheckpointError
+from priorfit.checkpoints import Checkpoint
 from priorfit.evaluation.filter_problems import extended_kalman_belief, state_space
 from priorfit.evaluation.metrics import estimate
 from priorfit.evaluation.particle_filter import (
@@ -38,12 +37,13 @@ from priorfit.evaluation.particle_filter import (
 )
 from priorfit.evaluation.scoring import Array
 from priorfit.evaluation.state_space import StateSpace
-from priorfit.evaluation.writers import markdown_table, with_error, write_text
+from priorfit.evaluation.writers import markdown_table, with_error
 from priorfit.hub import load
 from priorfit.predictors import GaussianMixtureFilter
 from priorfit.priors import RangeBearing
 from priorfit.sources import unpack
 from priorfit.training.task_stream import EVALUATION, task_generator
+from scripts.threads import run_comparison
 
 COLLAPSED = 10  # effective particles below which a step counts as one at which they collapsed
 EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # first steps of the rows of the second table
@@ -260,20 +260,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    own = parser()
-    options = own.parse_args()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(options.threads)
-    try:
-        with threadpool_limits(options.threads):
-            text = compare(options)
-    except (CheckpointError, ValueError) as error:
-        own.exit(1, f"{error}\n")
-    finally:
-        torch.set_num_threads(threads)
-    print(f"\n{text}")
-    if options.output:
-        write_text(options.output, f"{text}\n")
+    run_comparison(parser(), compare)
 
 
 if __name__ == "__main__":

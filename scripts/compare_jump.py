@@ -18,19 +18,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from priorfit.checkpoints import CheckpointError
 from priorfit.evaluation.jump_mcmc import Chain, check_covered, sample
 from priorfit.evaluation.metrics import Estimate, coverage
 from priorfit.evaluation.reference_cache import ReferenceCache, fingerprints
 from priorfit.evaluation.scoring import Array
-from priorfit.evaluation.writers import markdown_table, with_error, write_text
+from priorfit.evaluation.writers import markdown_table, with_error
 from priorfit.hub import load
 from priorfit.priors import MarkovJump, Task
 from scripts.jump_methods import POINTS, Answer, Method, Panel, error, from_draws, mean, methods, off_diagonal
 from scripts.jump_systems_tables import channel_part, folding_part, potentials_part, ratchet_part
+from scripts.threads import run_comparison
 
 LEVELS = (0.5, 0.9)
 PARTS = ("prior", "calibration", "bayes", "ratchet", "potentials", "channel", "folding")
@@ -217,20 +216,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    own = parser()
-    options = own.parse_args()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            text = compare(options)
-    except (CheckpointError, ValueError) as problem:
-        own.exit(1, f"{problem}\n")
-    finally:
-        torch.set_num_threads(threads)
-    print(f"\n{text}")
-    if options.output:
-        write_text(options.output, f"{text}\n")
+    run_comparison(parser(), compare, n_threads=1)
 
 
 if __name__ == "__main__":
