@@ -2,7 +2,7 @@
 
     python scripts/compare_posteriors.py                                         # the shipped networks
     python scripts/compare_posteriors.py dt-linear-gaussian --components 2 5 10 20
-    python scripts/compare_posteriors.py runs/conjugate/checkpoint.safetensors --tasks 200 --draws 1000
+    python scripts/compare_posteriors.py runs/pfn-conjugate/checkpoint.safetensors   # a PFN that is told the prior
 
 What is compared depends on the checkpoint's prior: the KL divergence from the exact posterior where that can be drawn
 from (variance of a normal law, linear observations under mixtures), else the log density of the true latents. The
@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,14 +24,25 @@ from torch import Tensor
 from torch.distributions import Distribution
 from tqdm import tqdm
 
-from priorfit.checkpoints import Checkpoint, CheckpointError
+from priorfit.checkpoints import CheckpointError
+from priorfit.distributions.bijections import log_slope
 from priorfit.evaluation.metrics import estimate
 from priorfit.evaluation.scoring import Array, draw_tasks
 from priorfit.evaluation.settings import Settings
 from priorfit.evaluation.writers import markdown_table, with_error, write_text
 from priorfit.hub import load
 from priorfit.models import Network
-from priorfit.priors import GPHyperparameters, InverseGammaVariance, LinearGaussian, Prior, Task, TwoLevelSystem
+from priorfit.priors import (
+    Evidence,
+    GPHyperparameters,
+    InverseGammaVariance,
+    LatentRegression,
+    LinearGaussian,
+    Prior,
+    Task,
+    TwoLevelSystem,
+)
+from priorfit.priors.latent_regression import features
 
 SHIPPED = ["dt-conjugate", "dt-linear-gaussian", "dt-gp", "dt-quantum"]
 BATCH = 50  # problems at once
@@ -66,11 +78,12 @@ class Scored(NamedTuple):
     seconds: float
 
 
+Says = Callable[[Tensor, Tensor], Any]  # prior and rows to a law of the latents
 Say = Callable[[Distribution, Distribution, Task], tuple[Tensor, Tensor]]
 
 
 @torch.inference_mode()
-def score(network: Network, prior: Prior, options: argparse.Namespace, say: Say, n_rows: int | None = None) -> Scored:
+def score(network: Says, prior: Prior, options: argparse.Namespace, say: Say, n_rows: int | None = None) -> Scored:
     """Scores the fixed tasks of a prior.
 
     Args:
@@ -119,6 +132,24 @@ def hidden_scores(posterior: Distribution, reference: Distribution, task: Task) 
     return -posterior.log_prob(task.hidden), -reference.log_prob(task.hidden)
 
 
+class Baseline:
+    """A network for regression, trained on a `LatentRegression`, as one for posteriors of the latent itself."""
+
+    def __init__(self, network: Network, prior: LatentRegression) -> None:
+        self.network, self.prior = network, prior
+
+    def __call__(self, prior: Tensor, rows: Tensor) -> Any:
+        """What it says of the latents, of which only `log_prob` is asked."""
+        x = features(Evidence(prior, rows))  # (B, 1, F)
+        bars = self.network(x[:, :0], x[:, :0, 0], x)  # batch shape (B, 1)
+
+        def log_prob(latents: Tensor) -> Tensor:
+            target, slope = self.prior.target(latents), log_slope(self.prior.bijections, latents)
+            return bars.log_prob(target)[..., 0] + slope
+
+        return SimpleNamespace(log_prob=log_prob)
+
+
 def marginal_scores(dim: int, name: str) -> Say:
     """NLL of one of the true latent numbers, under laws of it alone."""
 
@@ -142,30 +173,30 @@ HEADER = ["network NLL", "reference NLL", "difference", "median", "s per 1000"]
 KL_HEADER = ["network NLL", "reference NLL", "KL", "median KL", "s per 1000"]
 
 
-def variance(checkpoint: Checkpoint, prior: InverseGammaVariance, options: argparse.Namespace) -> str:
+def variance(network: Says, prior: InverseGammaVariance, options: argparse.Namespace) -> str:
     """KL divergences under both published meta-priors, and under one that is far from them."""
     rows = []
     for name, shape in SHAPES.items():
         law = {"law": "inverse_gamma", "concentration": shape.concentration, "rate": shape.rate}
         changed = prior.replace(concentration=law, rate=law)
-        scored = score(checkpoint.network, changed, options, sampled_scores(options.draws))
+        scored = score(network, changed, options, sampled_scores(options.draws))
         rows.append([name, *cells(scored), shape.published])
     return markdown_table(["meta-prior", *KL_HEADER, "published KL"], rows)
 
 
-def linear(checkpoint: Checkpoint, prior: LinearGaussian, options: argparse.Namespace) -> str:
+def linear(network: Says, prior: LinearGaussian, options: argparse.Namespace) -> str:
     """KL divergences by number of components of the prior."""
     rows, dimension = [], prior.matrix.shape[1]
     for k in options.components:
         meta_prior: Mapping[str, Any] = {**prior.arguments["meta_prior"], "components": k}
         changed = prior.replace(meta_prior=meta_prior)
-        scored = score(checkpoint.network, changed, options, sampled_scores(options.draws))
+        scored = score(network, changed, options, sampled_scores(options.draws))
         published = PUBLISHED_KL.get(k, "") if dimension == 8 else ""
         rows.append([str(dimension), str(k), *cells(scored), published])
     return markdown_table(["d", "k", *KL_HEADER, "published KL"], rows)
 
 
-def gaussian_process(checkpoint: Checkpoint, prior: GPHyperparameters, options: argparse.Namespace) -> str:
+def gaussian_process(network: Says, prior: GPHyperparameters, options: argparse.Namespace) -> str:
     """Log densities of the value at the query, of the lengthscale, and of both."""
     published = PUBLISHED_GP if prior.features == 5 else {}
     sayings: dict[str, Say] = {
@@ -174,15 +205,15 @@ def gaussian_process(checkpoint: Checkpoint, prior: GPHyperparameters, options: 
         "both": hidden_scores,
     }
     rows = [
-        [name, *cells(score(checkpoint.network, prior, options, say, GP_ROWS)), published.get(name, "")]
+        [name, *cells(score(network, prior, options, say, GP_ROWS)), published.get(name, "")]
         for name, say in sayings.items()
     ]
     return markdown_table(["about", *HEADER, "published NLL"], rows)
 
 
-def latents(checkpoint: Checkpoint, prior: Prior, options: argparse.Namespace) -> str:
+def latents(network: Says, prior: Prior, options: argparse.Namespace) -> str:
     """Log densities of the latents."""
-    return markdown_table(HEADER, [cells(score(checkpoint.network, prior, options, hidden_scores))])
+    return markdown_table(HEADER, [cells(score(network, prior, options, hidden_scores))])
 
 
 def section(name: str, options: argparse.Namespace) -> str:
@@ -193,17 +224,19 @@ def section(name: str, options: argparse.Namespace) -> str:
         ValueError: its prior has no reference, or draws no latents.
     """
     checkpoint = load(name)
-    prior = checkpoint.prior
+    prior, network = checkpoint.prior, checkpoint.network
+    if isinstance(prior, LatentRegression):
+        prior, network = prior.latent_prior, Baseline(network, prior)
     if prior.reference is None or not hasattr(prior, "draw_prior"):
         raise ValueError(f"The prior '{prior.registered_name}' has no reference for posteriors of latent vectors.")
     if isinstance(prior, InverseGammaVariance):
-        table = variance(checkpoint, prior, options)
+        table = variance(network, prior, options)
     elif isinstance(prior, LinearGaussian):
-        table = linear(checkpoint, prior, options)
+        table = linear(network, prior, options)
     elif isinstance(prior, GPHyperparameters):
-        table = gaussian_process(checkpoint, prior, options)
+        table = gaussian_process(network, prior, options)
     else:
-        table = latents(checkpoint, prior, options)
+        table = latents(network, prior, options)
     if isinstance(prior, TwoLevelSystem):
         table += "\n\nPublished: a figure only, of a problem that differs by one more sigmoid."
     return f"## {name}: {prior.registered_name}\n\n{table}"

@@ -219,6 +219,9 @@ PRIORS = [
     PriorCase("markov_jump-wide", "markov_jump", WIDE_JUMPS),
     PriorCase("mixture", "mixture", {"components": COMPONENTS}),
     PriorCase("inverse_gamma_variance", "inverse_gamma_variance", {"rows": [1, 3], "candidates": 4}),
+    PriorCase(
+        "latent_regression", "latent_regression", {"latents": {"prior": "inverse_gamma_variance"}, "bijection": "log"}
+    ),
     PriorCase("linear_gaussian", "linear_gaussian", {"dimension": 3, "outputs": 2, "candidates": 4}),
     PriorCase("linear_gaussian-scalar", "linear_gaussian", {"dimension": 1, "outputs": 1, "meta_prior": BELIEFS}),
     PriorCase("gp_hyperparameters", "gp_hyperparameters", {"rows": [1, 4], "candidates": 4}),

@@ -9,6 +9,7 @@ from priorfit.priors.factor_volatility import FactorVolatility
 from priorfit.priors.gaussian_process import GaussianProcess
 from priorfit.priors.gp_hyperparameters import GPHyperparameters
 from priorfit.priors.inverse_gamma_variance import InverseGammaVariance
+from priorfit.priors.latent_regression import LatentRegression
 from priorfit.priors.learning_curve import LearningCurve
 from priorfit.priors.linear_bnn import LinearBNN
 from priorfit.priors.linear_gaussian import LinearGaussian
@@ -30,6 +31,7 @@ __all__ = [
     "GaussianProcess",
     "InverseGammaVariance",
     "JumpPaths",
+    "LatentRegression",
     "LearningCurve",
     "LinearBNN",
     "LinearGaussian",

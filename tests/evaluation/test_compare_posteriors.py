@@ -12,16 +12,18 @@ from torch.distributions import Normal
 
 from priorfit import checkpoints
 from priorfit.distributions import GaussianMixture
-from priorfit.models import MixtureTransformer, Network
+from priorfit.models import PFN, MixtureTransformer, Network
 from priorfit.priors import (
     FactorVolatility,
     GPHyperparameters,
     InverseGammaVariance,
+    LatentRegression,
     LinearGaussian,
     Prior,
     TwoLevelSystem,
 )
 from scripts import compare_posteriors
+from tests.cases import seeded
 from tests.evaluation.test_compare_filters import tables
 
 SIZES = {"width": 8, "n_layers": 1, "n_heads": 1}
@@ -108,3 +110,15 @@ def test_a_prior_without_reference_is_one_line(
         compare_posteriors.main()
     assert stop.value.code == 1
     assert "no reference" in capsys.readouterr().err
+
+
+def test_the_baseline_is_a_density_over_the_latent_itself() -> None:
+    prior = LatentRegression({"prior": "inverse_gamma_variance"}, "log")
+    network = PFN(max_features=prior.n_features, n_buckets=20, width=8, n_layers=1, n_heads=1)
+    task = prior.latent_prior.sample(3, generator=seeded())
+    with torch.no_grad():
+        law = compare_posteriors.Baseline(network, prior)(*task.observed)
+        edges = torch.linspace(-25, 25, 20_001).exp()
+        middles, widths = (edges[1:] + edges[:-1]) / 2, edges.diff()
+        density = law.log_prob(middles[:, None, None].expand(-1, 3, 1)).exp()  # (points, B)
+    torch.testing.assert_close((density * widths[:, None]).sum(0), torch.ones(3), rtol=0.01, atol=0)
