@@ -26,8 +26,9 @@ from priorfit.evaluation.reference_cache import ReferenceCache, fingerprints
 from priorfit.evaluation.scoring import Array
 from priorfit.evaluation.writers import markdown_table, with_error
 from priorfit.hub import load
+from priorfit.predictors.jump_posterior import off_diagonal
 from priorfit.priors import MarkovJump, Task
-from scripts.jump_methods import POINTS, Answer, Method, Panel, error, from_draws, mean, methods, off_diagonal
+from scripts.jump_methods import POINTS, Answer, Method, Panel, error, from_draws, mean, methods
 from scripts.jump_systems_tables import channel_part, folding_part, potentials_part, ratchet_part
 from scripts.threads import run_comparison
 

@@ -21,6 +21,7 @@ from priorfit.evaluation.metrics import estimate
 from priorfit.evaluation.scoring import Array
 from priorfit.evaluation.writers import with_error
 from priorfit.predictors import MarkovJumpEstimator
+from priorfit.predictors.jump_posterior import off_diagonal
 
 POINTS = 100  # observations per path
 # P(rate < value) + u P(rate = value), (S (S - 1),), for true rates (S, S) and uniform numbers u, off the diagonal
@@ -99,11 +100,6 @@ def methods(checkpoint: Checkpoint, refine: bool) -> dict[str, Method]:
     if refine:
         ways["network, refine"] = lambda panel: network(panel, checkpoint, True)
     return ways
-
-
-def off_diagonal(n_states: int) -> Array:
-    """True off the diagonal, (S, S)."""
-    return ~np.eye(n_states, dtype=bool)
 
 
 def error(rates: Array, truth: Array) -> float:

@@ -13,12 +13,13 @@ from tqdm import tqdm
 from priorfit.evaluation import jump_systems
 from priorfit.evaluation.scoring import Array
 from priorfit.evaluation.writers import markdown_table
+from priorfit.predictors.jump_posterior import off_diagonal
 from priorfit.predictors.jump_quantities import (
     entropy_production_rate,
     mean_first_passage_times,
     stationary_distribution,
 )
-from scripts.jump_methods import POINTS, Answer, Method, Panel, error, mean, off_diagonal
+from scripts.jump_methods import POINTS, Answer, Method, Panel, error, mean
 
 # RMSE on the ratchet at V = 1 by number of paths, 100 points each: the released FIM network, means of two runs.
 PUBLISHED = {1: 0.657, 30: 0.325, 100: 0.211, 300: 0.161, 500: 0.163, 1000: 0.228, 5000: 0.724}

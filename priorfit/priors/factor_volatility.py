@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from priorfit.priors.base import priors
 from priorfit.priors.latent_law import MixtureLaw
 from priorfit.priors.latent_prior import LatentPrior
-from priorfit.priors.mixture_meta_prior import MixtureMetaPrior
+from priorfit.priors.meta_priors import mixtures_over
 from priorfit.sources import Source, pack, unpack
 
 PERSISTENCE, SHOCK = 0.95, 0.3  # x' = 0.95 x + N(0, 0.3²): stationary with a standard deviation near one
@@ -67,9 +67,7 @@ class FactorVolatility(LatentPrior):
         candidates: int = 8,
     ) -> None:
         super().__init__(rows, empty, candidates)
-        if "dimension" in meta_prior:
-            raise ValueError("The number of factors is the prior's own argument; leave dimension out of meta_prior.")
-        self.meta_prior = MixtureMetaPrior(factors, **meta_prior)
+        self.meta_prior = mixtures_over(factors, meta_prior)
         if isinstance(assets, bool) or not isinstance(assets, int) or assets < 1:
             raise ValueError(f"assets must be a whole number >= 1, not {assets!r}.")
         seeded = torch.Generator().manual_seed(loadings_seed)

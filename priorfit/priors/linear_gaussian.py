@@ -15,7 +15,7 @@ from priorfit.distributions import GaussianMixture
 from priorfit.priors.base import Reference, priors
 from priorfit.priors.latent_law import LatentLaw
 from priorfit.priors.latent_prior import LatentPrior
-from priorfit.priors.mixture_meta_prior import MixtureMetaPrior
+from priorfit.priors.meta_priors import mixtures_over
 from priorfit.priors.task import Task
 from priorfit.sources import Source, pack, unpack
 
@@ -59,9 +59,7 @@ class LinearGaussian(LatentPrior):
         candidates: int = 32,
     ) -> None:
         super().__init__(rows, empty, candidates)
-        if "dimension" in meta_prior:
-            raise ValueError("dimension is the prior's own argument; leave it out of meta_prior.")
-        self.meta_prior = MixtureMetaPrior(dimension, **meta_prior)
+        self.meta_prior = mixtures_over(dimension, meta_prior)
         if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1 or not noise > 0:
             raise ValueError(f"outputs must be a whole number >= 1 and noise positive; got {outputs!r}, {noise!r}.")
         self.noise, self.sources = noise, (Source("output", outputs),)

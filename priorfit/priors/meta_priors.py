@@ -83,6 +83,26 @@ def build_meta_prior(spec: Mapping[str, Any]) -> MetaPrior:
         return FamilyMetaPrior(family, **arguments)
     if family != "mixture":
         raise ValueError(f"Unknown family '{family}': {closest(family, ['mixture', *FAMILIES])}")
+    return _mixtures(arguments)
+
+
+def mixtures_over(dimension: int, spec: Mapping[str, Any]) -> MixtureMetaPrior:
+    """Mixtures over vectors whose length the prior itself tells.
+
+    Args:
+        dimension: d.
+        spec: the other arguments of `MixtureMetaPrior`.
+
+    Raises:
+        ValueError: arguments that it does not take, dimension among them.
+    """
+    if "dimension" in spec:
+        raise ValueError("dimension is the prior's own argument; leave it out of meta_prior.")
+    return _mixtures({"dimension": dimension, **spec})
+
+
+def _mixtures(arguments: Mapping[str, Any]) -> MixtureMetaPrior:
+    """A `MixtureMetaPrior`, with a ValueError for arguments that it does not take."""
     try:
         return MixtureMetaPrior(**arguments)
     except TypeError as error:

@@ -18,7 +18,7 @@ from priorfit.priors.base import Reference, priors
 from priorfit.priors.latent_law import MixtureLaw
 from priorfit.priors.latent_posterior import LatentPosterior
 from priorfit.priors.latent_prior import LatentPrior
-from priorfit.priors.mixture_meta_prior import MixtureMetaPrior
+from priorfit.priors.meta_priors import mixtures_over
 from priorfit.priors.range_bearing_evidence import log_evidence
 from priorfit.priors.range_bearing_sensors import SOURCES, bearing, draw_bearing, draw_range, log_likelihood
 from priorfit.priors.task import Task
@@ -81,14 +81,12 @@ class RangeBearing(LatentPrior):
         candidates: int = 32,
     ) -> None:
         super().__init__(rows, empty, candidates)
-        if "dimension" in meta_prior:
-            raise ValueError("The state has four numbers; leave dimension out of meta_prior.")
         if not 0 < limit < math.inf:
             raise ValueError(f"limit must be a positive distance, not {limit!r}.")
         if isinstance(predicted, bool) or not isinstance(predicted, int | float) or not 0 <= predicted <= 1:
             raise ValueError(f"predicted is a share of tasks, from 0 to 1, not {predicted!r}.")
         self.limit, self.predicted = limit, predicted
-        self.meta_prior = MixtureMetaPrior(4, **meta_prior)
+        self.meta_prior = mixtures_over(4, meta_prior)
 
     def draw_prior(self, batch_size: int, generator: Generator) -> MixtureLaw:
         """Draws the mixtures."""

@@ -228,6 +228,7 @@ def test_the_published_law_is_a_configuration() -> None:
         ({"predicted": 1.5}, "predicted"),
         ({"rows": 3}, "at most 2"),
         ({"meta_prior": {"dimension": 4}}, "dimension"),
+        ({"meta_prior": {"spred": 1.0}}, "spred"),
     ],
 )
 def test_impossible_arguments_are_refused(changes: dict[str, Any], message: str) -> None:
