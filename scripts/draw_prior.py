@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
@@ -28,18 +29,26 @@ from priorfit.training.task_stream import EVALUATION, task_generator
 BATCH = 64
 
 
+def configuration(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of "train" or "evaluate" with these changes.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+    try:
+        with initialize_config_module("priorfit.configs", version_base="1.3"):
+            return compose(command, [*overrides, "name=none", "output=."])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError("\n".join([str(error), *suggestions(overrides)])) from error
+
+
 def build_prior(overrides: Sequence[str]) -> Prior:
     """The prior that a configuration with these changes asks for.
 
     Raises:
         ValueError: an unknown option or an impossible prior.
     """
-    try:
-        with initialize_config_module("priorfit.configs", version_base="1.3"):
-            config = compose("train", [*overrides, "name=picture", "output=."])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError("\n".join([str(error), *suggestions(overrides)])) from error
-    return instantiate(config.prior)
+    return instantiate(configuration("train", overrides).prior)
 
 
 def count(prior: Prior, tasks: int, seed: int) -> list[str]:

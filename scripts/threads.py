@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 
 import torch
@@ -26,10 +27,12 @@ def run_comparison(
     limit: int = options.threads if n_threads is None else n_threads
     before = torch.get_num_threads()
     torch.set_num_threads(limit)
+    if limit == 1:  # read when jax is first imported, which comparisons do later if at all
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     try:
         with threadpool_limits(limit):
             text = compare(options)
-    except (CheckpointError, ValueError) as error:
+    except (CheckpointError, ImportError, ValueError) as error:
         parser.exit(1, f"{error}\n")
     finally:
         torch.set_num_threads(before)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from numpy.random import SeedSequence
 from torch import Generator, Tensor
-from tqdm import tqdm
 
+from priorfit.evaluation.cached_scores import cached_scores
 from priorfit.evaluation.chain_checks import effective_sample_size, split_rhat
 from priorfit.evaluation.hmc import Chain, sample
 from priorfit.evaluation.known_posteriors import weight_posterior
-from priorfit.evaluation.reference_cache import ReferenceCache, fingerprints, task_key
-from priorfit.evaluation.scoring import Array, draw_tasks
+from priorfit.evaluation.scoring import Array
 from priorfit.evaluation.settings import Settings
 from priorfit.evaluation.weight_posterior import BinaryPosterior
 from priorfit.priors import Prior, Task
@@ -67,7 +66,9 @@ def score_tasks(prior: Prior, task: Task, chain: Chain, seed: int) -> dict[str, 
     return {**found, "seconds": np.full(len(task), (time.perf_counter() - started) / len(task))}
 
 
-def sampled_label_scores(chance: Tensor, hidden: Tensor, generator: Generator) -> Tensor:
+def sampled_label_scores(
+    chance: Tensor, hidden: Tensor, generator: Generator, numbers: Sequence[int] = LABELS
+) -> Tensor:
     """The published scoring of such posteriors: one label is sampled from each draw, and their frequency is scored.
 
     Frequencies of 0 get a log probability of -100. Averaging probabilities instead costs nothing and is what a
@@ -77,14 +78,14 @@ def sampled_label_scores(chance: Tensor, hidden: Tensor, generator: Generator) -
         chance: probability of class 1, (S, C, B, m).
         hidden: 0 or 1, (B, m).
         generator: draws the labels.
+        numbers: how many of the draws to take, evenly spread, or all where there are fewer.
 
     Returns:
-        Log probabilities from 16, 64, 256 and 1024 of the draws, evenly spread (or all where there are fewer),
-        (B, L, m).
+        Log probabilities from each of these numbers, (B, L, m).
     """
     chance = chance.flatten(0, 1)
     scores = []
-    for number in LABELS:
+    for number in numbers:
         some = chance[torch.linspace(0, len(chance) - 1, min(number, len(chance))).round().long()]
         labels = torch.rand(some.shape, generator=generator, dtype=some.dtype) < some
         scores.append((labels == hidden).double().mean(0).log().clamp(min=LOWEST))
@@ -99,28 +100,14 @@ def score_cached(
     Raises:
         ValueError: a prior that is not covered, batches that are not whole, or a cache that cannot be used.
     """
-    if settings.tasks % settings.batch_size:
-        raise ValueError(
-            f"tasks={settings.tasks} must be a multiple of batch_size={settings.batch_size}: then more tasks begin "
-            "with the same ones, whose scores the cache has."
-        )
-    tasks = list(draw_tasks(prior, n_context, settings))
-    weight_posterior(prior, tasks[0])
-    total, batch_size = sum(map(len, tasks)), settings.batch_size
-    key = {**task_key(prior, n_context, settings), "method": {"name": "bnn_hmc", **asdict(chain)}}
+    fixed = prior.with_context(n_context, settings.queries)
+    weight_posterior(prior, fixed.sample(1, generator=Generator().manual_seed(0)))
 
-    def compute(missing: range) -> Iterator[dict[str, Array]]:
-        """Whole batches, whatever the cache has of the first one, so that its random numbers are the same."""
-        with tqdm(total=total, initial=missing.start, unit="task", disable=not progress) as bar:
-            bar.set_description(f"HMC, n = {n_context}")
-            for number in range(missing.start // batch_size, len(tasks)):
-                scores = score_tasks(prior, tasks[number], chain, chain_seed(settings.seed, n_context, number))
-                for index in range(len(tasks[number])):
-                    if number * batch_size + index >= missing.start:
-                        yield {name: values[index] for name, values in scores.items()}
-                        bar.update()
+    def compute(task: Task, number: int) -> dict[str, Array]:
+        return score_tasks(prior, task, chain, chain_seed(settings.seed, n_context, number))
 
-    return ReferenceCache(folder, "bnn-hmc", key).complete([one for t in tasks for one in fingerprints(t)], compute)
+    method = ("bnn-hmc", {"name": "bnn_hmc", **asdict(chain)})
+    return cached_scores(prior, n_context, settings, method, compute, folder, progress)
 
 
 def chain_seed(*numbers: int) -> int:

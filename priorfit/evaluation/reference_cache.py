@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ import numpy as np
 
 from priorfit.evaluation.scoring import Array
 from priorfit.evaluation.settings import Settings
-from priorfit.files import replacing
 from priorfit.priors import Prior, Task
-from priorfit.provenance import provenance
 from priorfit.registry import plain
+from priorfit.task_files.hdf5 import canonical, check_count, check_format, creating, new_column, opened, put
 
 FORMAT, SCHEMA_VERSION = "priorfit reference scores", 1
 CHUNK_ROWS = 64
@@ -76,12 +73,9 @@ class ReferenceCache:
         """How many of these tasks the file holds, which must be the first ones."""
         if not self.path.exists():
             return 0
-        with self._open("r") as file:
+        with opened(self.path) as file:
+            check_format(file, self.path, FORMAT, SCHEMA_VERSION)
             attributes: Any = file.attrs
-            if attributes.get("format") != FORMAT:
-                raise ValueError(f"'{self.path}' is no file of {FORMAT}. Move it away, or choose another folder.")
-            if attributes["schema_version"] > SCHEMA_VERSION:
-                raise ValueError(f"'{self.path}' was written by a newer priorfit: update, or choose another folder.")
             stored = min(int(attributes["tasks"]), len(fingerprints))
             known: Any = file["fingerprint"]
             same = list(known.asstr()[:stored]) == list(fingerprints[:stored])
@@ -97,60 +91,29 @@ class ReferenceCache:
         row = {name: np.asarray(values, np.float64) for name, values in scores.items()}
         if not self.path.exists():
             self._create({name: values.shape for name, values in row.items()})
-        with self._open("r+") as file:
+        with opened(self.path, "r+") as file:
             group: Any = file["scores"]
-            if file.attrs["tasks"] != index:
-                raise ValueError(f"Another process writes to '{self.path}'. Wait for it, then start again.")
+            check_count(file, "tasks", index)
             if set(group) != set(row):
                 raise ValueError(f"'{self.path}' holds {', '.join(group)}, and the method gave {', '.join(row)}.")
             for data, values in [(file["fingerprint"], fingerprint), *((group[name], row[name]) for name in row)]:
-                data.resize(index + 1, 0)
-                data[index] = values
+                put(data, index, [values])
             file.flush()
             file.attrs["tasks"] = index + 1
 
     def _create(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Writes a file without rows, for scores of these shapes per task."""
-        with replacing(self.path) as temporary, h5py.File(temporary, "w") as file:
-            attributes = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "key": self.key, "tasks": 0}
-            file.attrs.update({**attributes, "provenance": json.dumps(provenance())})
-            columns = {"fingerprint": ((), h5py.string_dtype(length=FINGERPRINT))}
-            columns |= {f"scores/{name}": (shape, np.float64) for name, shape in shapes.items()}
-            for name, (shape, kind) in columns.items():
-                file.create_dataset(
-                    name,
-                    (0, *shape),
-                    kind,
-                    maxshape=(None, *shape),
-                    chunks=(CHUNK_ROWS, *shape),
-                    fletcher32=True,  # damage is noticed when it is read
-                )
+        with creating(self.path, FORMAT, SCHEMA_VERSION, self.key) as file:
+            file.attrs["tasks"] = 0
+            new_column(file, "fingerprint", (), h5py.string_dtype(length=FINGERPRINT), CHUNK_ROWS)
+            for name, shape in shapes.items():
+                new_column(file, f"scores/{name}", shape, np.float64, CHUNK_ROWS)
 
     def _read(self, tasks: int) -> dict[str, Array]:
         """The first rows of every score."""
-        with self._open("r") as file:
+        with opened(self.path) as file:
             group: Any = file["scores"]
             return {name: data[:tasks] for name, data in group.items()}
-
-    @contextmanager
-    def _open(self, mode: str) -> Iterator[h5py.File]:
-        """The file; what goes wrong with it becomes a ValueError that says what to do."""
-        try:
-            with h5py.File(self.path, mode) as file:
-                yield file
-        except (OSError, KeyError, RuntimeError) as error:
-            raise ValueError(
-                f"Cannot use the stored scores in '{self.path}': {error}. If no other process has it open, it is "
-                "damaged: move it away, and they are computed again."
-            ) from error
-
-
-def canonical(key: Mapping[str, Any]) -> str:
-    """The one JSON text of a key."""
-    try:
-        return json.dumps(key, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"A key holds plain numbers, strings, lists and dictionaries only: {error}.") from error
 
 
 def task_key(prior: Prior, n_context: int, settings: Settings) -> dict[str, Any]:

@@ -10,39 +10,63 @@ from priorfit import checkpoints
 from priorfit.models import PFN
 from priorfit.priors import GaussianProcess
 from scripts import compare_map
+from tests.evaluation.markdown import tables
+
+
+def run(
+    prior: GaussianProcess,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+) -> list[list[dict[str, str]]]:
+    """Runs the script; returns its tables, which are also written to a file, as named cells."""
+    path = checkpoints.save(folder / "own.safetensors", PFN(2, n_buckets=16, width=16, n_layers=1, n_heads=1), prior)
+    given = [
+        str(path),
+        *options.split(),
+        "--timed",
+        "1",
+        "--cache",
+        str(folder / "cache"),
+        "--output",
+        str(folder / "t.md"),
+    ]
+    monkeypatch.setattr("sys.argv", ["compare_map.py", *given])
+    compare_map.main()
+    written = (folder / "t.md").read_text()
+    assert written in capsys.readouterr().out
+    return tables(written)
 
 
 def test_all_methods_are_compared_on_the_same_tasks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prior = GaussianProcess({"points": 20, "features": [1, 2]})  # nothing to fit: full Bayes is the MAP's predictive
-    network = PFN(2, n_buckets=16, width=16, n_layers=1, n_heads=1)
-    path = checkpoints.save(tmp_path / "own.safetensors", network, prior)
-    options = [
-        "--features",
-        "1",
-        "2",
-        "--context-sizes",
-        "0",
-        "4",
-        "--tasks",
-        "6",
-        "--output",
-        str(tmp_path / "t.md"),
-    ]
-    monkeypatch.setattr("sys.argv", ["compare_map.py", str(path), *options])
-    compare_map.main()
-    written = (tmp_path / "t.md").read_text()
-    assert written in capsys.readouterr().out
-    table = [line for line in written.splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:]]
-    assert [row[:2] for row in rows] == [["1", "0"], ["1", "4"], ["2", "0"], ["2", "4"]]
-    for _, _, own, bayes, fitted, gap, *_, difference, median in rows:
-        assert bayes == fitted
-        assert difference.lstrip("-") == "0.000 ± 0.000"
-        assert median.lstrip("-") == "0.000"
-        own_nll, bayes_nll, mean_gap = (float(cell.split()[0]) for cell in (own, bayes, gap))
-        assert mean_gap == pytest.approx(own_nll - bayes_nll, abs=0.002)
+    nll, times = run(prior, tmp_path, monkeypatch, capsys, "--features 1 2 --context-sizes 0 4 --tasks 6")
+    assert [(row["d"], row["n"]) for row in nll] == [("1", "0"), ("1", "4"), ("2", "0"), ("2", "4")]
+    for row in nll:
+        assert row["full Bayes"] == row["MAP"] == row["oracle"]
+        assert row["MAP - full Bayes"].lstrip("-") == "0.000 ± 0.000"
+        own, bayes, gap = (float(row[name].split()[0]) for name in ("network", "full Bayes", "network - full Bayes"))
+        assert gap == pytest.approx(own - bayes, abs=0.002)
+    assert float(times[0]["network, ms"]) > 0
+
+
+def test_nuts_is_full_bayes_and_the_published_setting_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior = GaussianProcess({"points": 20, "features": [1, 2]}, **compare_map.PUBLISHED_LAWS)
+    options = "--features 1 --context-sizes 3 --tasks 4 --batch-size 2 --nuts-tasks 2 --draws 100"
+    first = run(prior, tmp_path, monkeypatch, capsys, options)
+    (nll,), (published,), (nuts,), (times,) = first
+    assert float(nll["ESS"]) > 100
+    assert published["full Bayes"] == "0.925"
+    assert abs(float(nuts["NUTS - full Bayes"].split()[0])) < 0.15
+    assert nuts["divergent"] == "0.0 %"
+    assert times["NUTS / network"].endswith("×")
+    assert run(prior, tmp_path, monkeypatch, capsys, options)[2] == first[2]  # from the cache
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_an_unknown_checkpoint_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
