@@ -22,20 +22,25 @@ class Source:
         name: what it is called where data are given.
         size: how many numbers one observation has.
         angle: whether these are angles, in radians: values that differ by 2 pi mean the same.
+        not_measured: how many of the numbers, the first ones, are no measurements of a real number, but inputs (times,
+            places, settings) or outcomes that are counted.
 
     Raises:
-        ValueError: an empty name, or a size that is not a whole number >= 1.
+        ValueError: an empty name, a size that is not a whole number >= 1, or more numbers not measured than there are.
     """
 
     name: str
     size: int
     angle: bool = False
+    not_measured: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"A source needs a name, not {self.name!r}.")
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
             raise ValueError(f"The size of source '{self.name}' must be a whole number >= 1, not {self.size!r}.")
+        if not 0 <= self.not_measured <= self.size:
+            raise ValueError(f"Of source '{self.name}', 0 to {self.size} numbers can be not measured.")
 
 
 def as_sources(sources: Iterable[Source | Mapping[str, Any]]) -> tuple[Source, ...]:
@@ -93,6 +98,19 @@ def unpack(sources: Iterable[Source], rows: Tensor) -> dict[str, tuple[Tensor, T
         raise ValueError(f"Rows of {names} are (B, N, {row_width(sources)}), not {tuple(rows.shape)}.")
     places = zip(sources, _places(sources), strict=True)
     return {source.name: (rows[..., fields], rows[..., indicator]) for source, (fields, indicator) in places}
+
+
+def measured(sources: Iterable[Source], rows: Tensor) -> Tensor:
+    """Which numbers of rows (B, N, D) were measured, of that shape: those of a row's own source, without its inputs.
+
+    Raises:
+        ValueError: rows that are not (B, N, D).
+    """
+    sources, found = tuple(sources), torch.zeros_like(rows, dtype=torch.bool)
+    parts = unpack(sources, rows).values()
+    for source, (fields, _), (_, present) in zip(sources, _places(sources), parts, strict=True):
+        found[..., fields.start + source.not_measured : fields.stop] = present[..., None] > 0
+    return found
 
 
 def _places(sources: tuple[Source, ...]) -> list[tuple[slice, int]]:

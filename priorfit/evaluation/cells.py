@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from priorfit.evaluation.estimates import Estimate
-from priorfit.evaluation.metrics import Row
+from priorfit.evaluation.metrics import FEW, Row
 from priorfit.evaluation.report import Report
 
 Column = tuple[str, Callable[[Row], str]]  # header, and the cell of each row
@@ -29,3 +29,14 @@ def with_error(estimate: Estimate | None, digits: int = 4) -> str:
         return ""
     error = "?" if math.isnan(estimate.standard_error) else f"{estimate.standard_error:.{digits}f}"
     return f"{estimate.mean:.{digits}f} ± {error}"
+
+
+def per_cent(share: Estimate | None) -> str:
+    """A share in per cent."""
+    return "" if share is None else with_error(Estimate(100 * share.mean, 100 * share.standard_error), 1)
+
+
+def sample_size(row: Row) -> str:
+    """The reference's effective sample size, marked where it is too small to trust."""
+    size = row.effective_sample_size
+    return "" if size is None else f"{size:.0f}" + ("*" if size < FEW else "")

@@ -17,6 +17,7 @@ from priorfit.evaluation.metrics import Estimate, Row
 from priorfit.evaluation.posterior_figure import posterior_figure
 from priorfit.evaluation.recovery_figures import contraction_figure, recovery_figure, reliability_figure
 from priorfit.evaluation.report import Report
+from priorfit.evaluation.shift_figure import shift_figure
 from priorfit.evaluation.style import FAINT, NETWORK, REFERENCE, style
 from priorfit.files import replacing
 
@@ -34,6 +35,7 @@ def write_figures(report: Report, folder: Path) -> list[str]:
         "recovery.png": recovery_figure(report),
         "contraction.png": contraction_figure(report),
         "reliability.png": reliability_figure(report),
+        "shifts.png": shift_figure(report),
     }
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():

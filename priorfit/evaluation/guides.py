@@ -30,7 +30,7 @@ GUIDES = {
     "recovery.png": (
         "Recovery",
         "The network's mean over the truth. On the diagonal the data tell everything, on a horizontal line nothing. "
-        "It says nothing of calibration.",
+        "It says nothing of calibration. The axes hold the central 99 % of truths; what is farther out is counted.",
     ),
     "contraction.png": (
         "Contraction and z-score",
@@ -42,5 +42,11 @@ GUIDES = {
         "Reliability",
         "How often the most probable class is right, over its probability. On the diagonal: as often as the network "
         "says. Below: too sure. The null value of the error is that of a calibrated network of as few values.",
+    ),
+    "shifts.png": (
+        "Shifts of the prior",
+        "Tasks from the prior with one thing changed. Points: the network's gap to the shifted prior's reference, or "
+        "its coverage where there is none; the line: the same without a shift. Diamonds: the gap of the prior's own "
+        "posterior, which does not know of the shift either: that of a perfect network.",
     ),
 }

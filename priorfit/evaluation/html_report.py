@@ -11,6 +11,7 @@ from priorfit.evaluation.calibration_writers import calibration_cells, calibrati
 from priorfit.evaluation.cells import Cells
 from priorfit.evaluation.guides import GUIDES
 from priorfit.evaluation.report import Report
+from priorfit.evaluation.shift_writers import shift_cells, shift_conclusion, shift_notes
 from priorfit.evaluation.writers import cells, changes, conclusion, notes, origin, write_text
 
 STYLE = """
@@ -30,9 +31,11 @@ def html(report: Report, folder: Path, figures: Sequence[str]) -> str:
         _paragraph(changes(report)),
         f"<p><strong>{escape(conclusion(report))}</strong></p>",
         _paragraph(verdict(report)),
+        _paragraph(shift_conclusion(report)),
         _table(cells(report)),
         _list(notes(report)),
-        *_calibration(report),
+        *_section("Calibration", calibration_cells(report), calibration_notes(report)),
+        *_section("Shifts of the prior", shift_cells(report), shift_notes(report)),
         "<h2>Figures</h2>",
         *(_figure(name, folder / name) for name in figures),
         f"<footer>{escape(origin(report))}</footer>",
@@ -47,10 +50,9 @@ def write_html(report: Report, folder: Path, figures: Sequence[str]) -> None:
     write_text(folder / "report.html", html(report, folder, figures))
 
 
-def _calibration(report: Report) -> list[str]:
-    """The table of calibration and what its columns mean, where there are any."""
-    found = calibration_cells(report)
-    return [] if found is None else ["<h2>Calibration</h2>", _table(found), _list(calibration_notes(report))]
+def _section(title: str, found: Cells | None, lines: Sequence[str]) -> list[str]:
+    """A table and what its columns mean, where there is one."""
+    return [] if found is None else [f"<h2>{title}</h2>", _table(found), _list(lines)]
 
 
 def _paragraph(text: str) -> str:

@@ -14,6 +14,7 @@ from priorfit.evaluation.figures import write_figures
 from priorfit.evaluation.html_report import write_html
 from priorfit.evaluation.report import check_storable, evaluate_checkpoint, store
 from priorfit.evaluation.settings import Settings
+from priorfit.evaluation.shift_writers import shift_conclusion
 from priorfit.evaluation.writers import conclusion, table, write_report
 from priorfit.training.instantiate import plain_config, run_with_hints
 
@@ -34,6 +35,8 @@ def evaluate(config: DictConfig) -> float:
         raise ValueError(
             "Which network? Give checkpoint=NAME, or checkpoint=FILE such as runs/…/checkpoint.safetensors"
         )
+    if OmegaConf.is_missing(config, "path"):
+        raise ValueError("data=hdf5 reads tasks from a file: which one? Give path=FILE.")
     options = plain_config(config)
     settings = Settings(**{key: options[key] for key in SETTINGS})
     target = check_storable(config.checkpoint) if config.store else None
@@ -44,7 +47,7 @@ def evaluate(config: DictConfig) -> float:
     write_html(report, folder, figures)
     if target is not None:
         store(report, target)
-    lines = [f"Report: {folder / 'report.html'}", verdict(report), conclusion(report)]
+    lines = [f"Report: {folder / 'report.html'}", verdict(report), shift_conclusion(report), conclusion(report)]
     print(f"\n{table(report)}\n\n" + "\n".join(line for line in lines if line))
     worst = report.worst
     return worst.gap.mean if worst and worst.gap else max(row.nll.mean for row in report.rows)

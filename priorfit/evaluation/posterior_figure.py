@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from priorfit.evaluation.quantiles import quantile
 from priorfit.evaluation.report import Report
+from priorfit.evaluation.settings import spread_out
 from priorfit.evaluation.style import FAINT, NETWORK, REFERENCE, style
 from priorfit.models import Network
 from priorfit.priors import Prior, Regression, Task
@@ -59,8 +60,7 @@ def posterior_figure(report: Report) -> Figure | None:
 
 def panel_sizes(sizes: Sequence[int]) -> list[int]:
     """At most four of the sizes, from the smallest that is not empty to the largest."""
-    seen = sorted({n for n in sizes if n > 0}) or [0]
-    return [seen[i] for i in dict.fromkeys(np.linspace(0, len(seen) - 1, PANELS).round().astype(int))]
+    return spread_out(sizes, PANELS)
 
 
 @torch.inference_mode()

@@ -12,10 +12,11 @@ from priorfit.evaluation.calibration import contractions, independent, test_unit
 from priorfit.evaluation.calibration_figures import shown
 from priorfit.evaluation.reliability import reliability
 from priorfit.evaluation.report import Report
-from priorfit.evaluation.scoring import Scores
+from priorfit.evaluation.scoring import Array, Scores
 from priorfit.evaluation.style import FAINT, NETWORK, REFERENCE, style
 
 MOST = 300  # points per panel
+MOST_RATIO, MARGIN = 100, 0.08  # of truths on a linear axis; beside the axis's ends, relative to its length
 
 
 def recovery_figure(report: Report) -> Figure | None:
@@ -36,12 +37,31 @@ def _draw_recovery(axis: Axes, scores: Scores) -> None:
     columns = [independent(values, scores) for values in (scores.probe.truth, scores.probe.mean, scores.probe.std)]
     truth, mean, std = (values[:MOST] for values in columns if values is not None)
     first = int(np.argmax(np.nanstd(truth, 0) > 0))
-    axis.errorbar(
-        truth[:, first], mean[:, first], 2 * std[:, first], fmt=".", ms=3, color=NETWORK, ecolor=FAINT, elinewidth=0.5
-    )
-    ends = [np.nanmin(truth[:, first]), np.nanmax(truth[:, first])]
-    axis.plot(ends, ends, color=REFERENCE, lw=1)
-    axis.set_xlabel("truth")
+    x, y = truth[:, first], mean[:, first]
+    axis.errorbar(x, y, 2 * std[:, first], fmt=".", ms=3, color=NETWORK, ecolor=FAINT, elinewidth=0.5)
+    low, high, scale = limits(x, y)
+    axis.set(xscale=scale, yscale=scale, xlim=(low, high), ylim=(low, high), xlabel="truth")
+    axis.plot([low, high], [low, high], color=REFERENCE, lw=1)
+    outside = int(((np.minimum(x, y) < low) | (np.maximum(x, y) > high)).sum())
+    if outside:
+        note = f"{outside} of {len(x)} outside"
+        axis.text(0.97, 0.03, note, transform=axis.transAxes, ha="right", fontsize=7, color=REFERENCE)
+
+
+def limits(truth: Array, mean: Array) -> tuple[float, float, str]:
+    """Ends and scale of both axes: heavy tails do not set them.
+
+    The ends hold the central 99 % of truths and the central 90 % of means. The scale is "log" where all of both are
+    positive and the truths are spread over more than two orders of magnitude, else "linear".
+    """
+    low, high = np.nanquantile(truth, [0.005, 0.995])
+    positive = min(np.nanmin(truth), np.nanmin(mean)) > 0
+    scale = "log" if positive and high > MOST_RATIO * low else "linear"
+    to, back = (np.log, np.exp) if scale == "log" else (np.asarray, np.asarray)
+    means = np.nanquantile(mean, [0.05, 0.95])
+    first, last = to(min(low, means[0])), to(max(high, means[1]))
+    margin = MARGIN * max(last - first, 1e-6)
+    return float(back(first - margin)), float(back(last + margin)), scale
 
 
 def contraction_figure(report: Report) -> Figure | None:

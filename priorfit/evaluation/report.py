@@ -14,9 +14,12 @@ from priorfit import hub
 from priorfit.checkpoint_file import plain
 from priorfit.checkpoints import AnyPath, Checkpoint, CheckpointError, update_metrics
 from priorfit.evaluation.metrics import Row, summarize
-from priorfit.evaluation.scoring import Scores, score
+from priorfit.evaluation.scoring import Scores, drawn, score
 from priorfit.evaluation.settings import Settings, changed_prior
+from priorfit.evaluation.shifts import Shift, measure_shifts
+from priorfit.evaluation.stored_tasks import StoredTasks
 from priorfit.models import Network
+from priorfit.prior_check import PriorCheck
 from priorfit.priors import Prior
 from priorfit.provenance import provenance
 
@@ -36,6 +39,8 @@ class Report:
         scores: what they were computed from, by context size.
         seconds: how long it took.
         parts: the same for each part of the prior, by name; see `Prior.parts`.
+        shifts: what was measured under shifts of the prior, by name, first without any; empty where none were.
+        stored: the file that the tasks were read from; None where they were drawn.
     """
 
     name: str
@@ -46,10 +51,14 @@ class Report:
     scores: list[Scores]
     seconds: float
     parts: Mapping[str, Report] = field(default_factory=dict)
+    shifts: Mapping[str, Shift] = field(default_factory=dict)
+    stored: StoredTasks | None = None
 
     @property
     def reference(self) -> str | None:
         """How the truth was known that the gap is measured to: as the prior says, or by an "oracle"; None without."""
+        if self.stored is not None and self.stored.label is not None:
+            return self.stored.label
         known = all(one.reference is not None for one in self.scores)
         return self.prior.reference or ("oracle" if known else None)
 
@@ -82,6 +91,7 @@ class Report:
             "checkpoint": {"name": self.name, **metadata},
             "settings": asdict(self.settings),
             **self.measured(),
+            "shifts": {name: shift.measured() for name, shift in self.shifts.items()},
             "seconds": round(self.seconds, 1),
             "provenance": provenance(),
         }
@@ -106,14 +116,18 @@ def evaluate_checkpoint(checkpoint: Checkpoint | AnyPath, *, progress: bool = Tr
     settings = Settings(**options)
     name = "in memory" if isinstance(checkpoint, Checkpoint) else str(checkpoint)
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else hub.load(checkpoint)
-    prior = changed_prior(checkpoint, settings.prior)
+    stored = StoredTasks.of(settings)
+    prior = changed_prior(checkpoint, settings.prior) if stored is None else stored.file.prior
+    settings = settings if stored is None else stored.settings(settings)
     if settings.context_sizes is None:
         settings = replace(settings, context_sizes=prior.context_sizes())
     sizes = list(settings.context_sizes or ())
     network = checkpoint.network.to(settings.device).eval()
-    total = len(sizes) * settings.tasks * count_parts(prior)
+    total = len(sizes) * settings.tasks * (count_parts(prior) if stored is None else 1)
     with tqdm(total=total, unit="task", disable=not progress) as bar:
-        return measure(Report(name, checkpoint, prior, settings, [], [], 0.0), network, bar)
+        report = measure(Report(name, checkpoint, prior, settings, [], [], 0.0, stored=stored), network, bar)
+    drawn_live = stored is None  # else a file's reference would be compared with the shifted priors' own
+    return with_shifts(report, network, progress) if settings.shifts and drawn_live else report
 
 
 def count_parts(prior: Prior) -> int:
@@ -123,16 +137,24 @@ def count_parts(prior: Prior) -> int:
 
 def measure(report: Report, network: Network, bar: tqdm, label: str = "") -> Report:
     """The report with its numbers, and those of the parts of its prior."""
-    started, settings, scores = time.perf_counter(), report.settings, []
+    started, settings, scores, stored = time.perf_counter(), report.settings, [], report.stored
+    source, parts = (drawn, report.prior.parts()) if stored is None else (stored.batches, {})
     for n_context in settings.context_sizes or ():
         bar.set_description(f"{label}n = {n_context}")
-        scores.append(score(network, report.prior, n_context, settings, bar.update))
-    parts = {
-        name: measure(replace(report, prior=prior), network, bar, f"{label}{name}, ")
-        for name, prior in report.prior.parts().items()
+        scores.append(score(network, report.prior, n_context, settings, bar.update, source))
+    measured = {
+        name: measure(replace(report, prior=prior), network, bar, f"{label}{name}, ") for name, prior in parts.items()
     }
     rows = [summarize(one, settings.levels) for one in scores]
-    return replace(report, rows=rows, scores=scores, seconds=time.perf_counter() - started, parts=parts)
+    return replace(report, rows=rows, scores=scores, seconds=time.perf_counter() - started, parts=measured)
+
+
+def with_shifts(report: Report, network: Network, progress: bool) -> Report:
+    """The report with what was measured under shifts of its prior."""
+    started = time.perf_counter()
+    check = PriorCheck.from_document(report.checkpoint.metadata.get("prior_check"))
+    shifts = measure_shifts(network, report.prior, report.scores, report.settings, check, progress)
+    return replace(report, shifts=shifts, seconds=report.seconds + time.perf_counter() - started)
 
 
 def check_storable(checkpoint: AnyPath) -> Path:
@@ -150,11 +172,13 @@ def check_storable(checkpoint: AnyPath) -> Path:
 def store(report: Report, path: Path) -> None:
     """Writes the metrics into the checkpoint's file as `metrics["evaluation"]`; the weights stay.
 
-    A measurement on a changed prior is kept beside it, under a name such as "evaluation, sizes.features=5".
+    A measurement on a changed prior, or on a file, is kept beside it, under a name such as "evaluation,
+    sizes.features=5" or "evaluation, path=tasks.h5".
     """
     document = report.document()
-    kept = ("settings", "reference", "sizes", "parts", "provenance")
-    key = ", ".join(["evaluation", *flattened(report.settings.prior)])
+    kept = ("settings", "reference", "sizes", "parts", "shifts", "provenance")
+    of_file = [] if report.stored is None else [f"path={report.stored.file.path.name}"]
+    key = ", ".join(["evaluation", *flattened(report.settings.prior), *of_file])
     update_metrics(path, {key: {name: document[name] for name in kept}})
 
 

@@ -6,7 +6,7 @@ Letters: B tasks per batch, T tasks in all, S hidden values scored per task.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,6 +60,13 @@ class Scores:
     test_unit: Array | None = None
 
 
+class Truth(NamedTuple):
+    """What is known of one batch, see `Scores`."""
+
+    log_prob: Array | None
+    effective_sample_size: Array | None = None
+
+
 class Batch(NamedTuple):
     """The scores of one batch, as in `Scores`."""
 
@@ -84,11 +91,42 @@ def draw_fixed(fixed: Prior, n_context: int, settings: Settings) -> Iterator[Tas
         yield fixed.sample(min(settings.batch_size, settings.tasks - start), generator=generator)
 
 
+Source = Callable[[Prior, int, Settings], Iterator[tuple[Task, Truth]]]
+
+
+def drawn(fixed: Prior, n_context: int, settings: Settings) -> Iterator[tuple[Task, Truth]]:
+    """The fixed tasks of one context size and the truth about them, batch by batch."""
+    for task in draw_fixed(fixed, n_context, settings):
+        yield task, truth(fixed, task)
+
+
+def truth(prior: Prior, task: Task) -> Truth:
+    """What the prior itself knows of a batch."""
+    known = prior.truth(task)
+    if known is None:
+        return Truth(None)
+    sampled = prior.reference == "importance sampling"
+    return Truth(_rows(known.log_prob(task.hidden)), effective_sample_size(known).cpu().numpy() if sampled else None)
+
+
 @torch.inference_mode()
 def score(
-    network: Network, prior: Prior, n_context: int, settings: Settings, advance: Callable[[int], object]
+    network: Network,
+    prior: Prior,
+    n_context: int,
+    settings: Settings,
+    advance: Callable[[int], object],
+    source: Source = drawn,
 ) -> Scores:
-    """Scores the fixed tasks of one context size; calls `advance` with the number of tasks of each batch.
+    """Scores the fixed tasks of one context size.
+
+    Args:
+        network: what is measured, on the device of the settings.
+        prior: what the tasks are from.
+        n_context: the context size.
+        settings: how many tasks.
+        advance: hears of the number of tasks of each batch.
+        source: gives the batches and the truth about them, of a prior whose sizes are fixed.
 
     Raises:
         ValueError: the network does not take the prior's tasks, or gives a log density that is not finite.
@@ -98,9 +136,9 @@ def score(
     random = SeedSequence((settings.seed, EVALUATION, DIAGNOSTICS, n_context))
     direction = np.random.default_rng(random).normal(size=MOST_FIELDS)
     direction /= np.linalg.norm(direction)
-    for task in draw_fixed(prior, n_context, settings):
+    for task, known in source(prior, n_context, settings):
         seed = int(random.spawn(1)[0].generate_state(1)[0])
-        batches.append(score_batch(network, prior, task, Chance(seed, settings.draws, direction)))
+        batches.append(score_batch(network, task, known, Chance(seed, settings.draws, direction)))
         shapes.append([part.shape[1:] for part in task.observed])
         advance(len(task))
     columns = list(zip(*batches, strict=True))
@@ -110,10 +148,8 @@ def score(
     if not np.isfinite(log_prob).all():
         count = int((~np.isfinite(log_prob)).sum())
         raise ValueError(f"{count} of {log_prob.size} log densities at context size {n_context} are not finite.")
-    # Tasks of a batch share its sizes and the part of the prior. Where batches differ, only batches are independent.
-    alike = all(shape == shapes[0] for shape in shapes) and not prior.parts()
+    unit = independent_units(prior, shapes, len(log_prob), settings.batch_size)
     number = np.arange(len(log_prob))
-    unit = number // (1 if alike else settings.batch_size)
     test_unit = number // (settings.batch_size if prior.parts() else 1)  # a calibrated network knows the sizes
     draws = copy.deepcopy(dict(prior.counts))
     return Scores(
@@ -121,19 +157,23 @@ def score(
     )
 
 
-def score_batch(network: Network, prior: Prior, task: Task, chance: Chance) -> Batch:
+def independent_units(prior: Prior, shapes: Sequence[object], n_tasks: int, batch_size: int) -> Array:
+    """A number for each of T tasks; those with different numbers are independent, (T,).
+
+    Tasks of a batch share its sizes and the part of the prior. Where batches differ, only batches are independent.
+    """
+    alike = all(shape == shapes[0] for shape in shapes) and not prior.parts()
+    return np.arange(n_tasks) // (1 if alike else batch_size)
+
+
+def score_batch(network: Network, task: Task, known: Truth, chance: Chance) -> Batch:
     """The scores of one batch."""
     predicted = network(*task.observed)
     log_prob, pit = _rows(predicted.log_prob(task.hidden)), _cdf(predicted, task.hidden)
     correct = _rows(predicted.mode == task.hidden) if isinstance(predicted, Categorical) else None
     finite = bool(np.isfinite(log_prob).all())  # else `score` refuses, with a count
     probed, several = probe(predicted, task, pit, chance) if finite else Probe(pit), bool(predicted.event_shape)
-    reference = prior.truth(task)
-    if reference is None:
-        return Batch(log_prob, None, pit, correct, None, probed, several)
-    sampled = prior.reference == "importance sampling"
-    size = effective_sample_size(reference).cpu().numpy() if sampled else None
-    return Batch(log_prob, _rows(reference.log_prob(task.hidden)), pit, correct, size, probed, several)
+    return Batch(log_prob, known.log_prob, pit, correct, known.effective_sample_size, probed, several)
 
 
 def effective_sample_size(mixture: Distribution) -> Tensor:

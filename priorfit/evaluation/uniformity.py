@@ -29,12 +29,15 @@ class Uniformity:
         p_value: of the test that stands behind the band, times the number of columns.
         error: mean over the levels of |share of values below the level - level|, mean over the columns.
         expected_error: what `error` is on average for uniform values.
+        log_gamma: logarithm of the test statistic over its quantile at 1 - `COVERAGE`, of the worst column: below 0
+            where the curve leaves the band.
     """
 
     values: int
     p_value: float
     error: float
     expected_error: float
+    log_gamma: float
 
 
 @dataclass(frozen=True)
@@ -118,12 +121,21 @@ def uniformity(values: Array) -> Uniformity:
         raise ValueError("There are no values to test.")
     each = [(null(len(column)), shares(column)) for column in columns]
     p_values = [_p_value(law, share, len(column)) for (law, share), column in zip(each, columns, strict=True)]
+    gammas = [_log_gamma(law, share, len(columns)) for law, share in each]
     return Uniformity(
         values=len(columns[0]),
         p_value=min(1.0, min(p_values) * len(columns)),
         error=float(np.mean([np.abs(share - levels()).mean() for _, share in each])),
         expected_error=float(np.mean([law.expected_error for law, _ in each])),
+        log_gamma=min(gammas),
     )
+
+
+def _log_gamma(law: Null, share: Array, n_columns: int) -> float:
+    """log γ - log γ', where uniform values have γ < γ' with probability (1 - `COVERAGE`) / D."""
+    n_values = law.lower.shape[1] - 1
+    gamma = law.smallest_tail(np.rint(share * n_values).astype(int))
+    return float(np.log(gamma / np.quantile(law.tails, (1 - COVERAGE) / n_columns, method="lower")))
 
 
 def _p_value(law: Null, share: Array, n_values: int) -> float:

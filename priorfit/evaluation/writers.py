@@ -11,10 +11,11 @@ from typing import Any
 
 from priorfit.checkpoint_file import plain
 from priorfit.evaluation.calibration_writers import calibration_cells, calibration_notes, verdict
-from priorfit.evaluation.cells import Cells, Column, filled, with_error
+from priorfit.evaluation.cells import Cells, Column, filled, per_cent, sample_size, with_error
 from priorfit.evaluation.guides import GUIDES
-from priorfit.evaluation.metrics import FEW, Estimate, Row
+from priorfit.evaluation.metrics import FEW, Row
 from priorfit.evaluation.report import Report
+from priorfit.evaluation.shift_writers import shift_cells, shift_conclusion, shift_notes
 from priorfit.files import replacing
 from priorfit.provenance import provenance
 
@@ -55,27 +56,16 @@ def _columns(report: Report) -> list[Column]:
         ("median gap", lambda row: "" if row.median_gap is None else f"{row.median_gap:.4f}"),
     ]
     levels = [_coverage_column(index, level) for index, level in enumerate(report.settings.levels)]
-    return [*fixed, ("accuracy", lambda row: _per_cent(row.accuracy)), *levels, ("ESS", _sample_size)]
+    return [*fixed, ("accuracy", lambda row: per_cent(row.accuracy)), *levels, ("ESS", sample_size)]
 
 
 def _coverage_column(index: int, level: float) -> Column:
     """Coverage in per cent at one level."""
 
     def cell(row: Row) -> str:
-        return "" if row.coverage is None else _per_cent(row.coverage[index])
+        return "" if row.coverage is None else per_cent(row.coverage[index])
 
     return f"{100 * level:g} %", cell
-
-
-def _per_cent(share: Estimate | None) -> str:
-    """A share in per cent."""
-    return "" if share is None else with_error(Estimate(100 * share.mean, 100 * share.standard_error), 1)
-
-
-def _sample_size(row: Row) -> str:
-    """The reference's effective sample size, marked where it is too small to trust."""
-    size = row.effective_sample_size
-    return "" if size is None else f"{size:.0f}" + ("*" if size < FEW else "")
 
 
 def notes(report: Report) -> list[str]:
@@ -105,7 +95,7 @@ def notes(report: Report) -> list[str]:
         lines.append("Columns in %: how often central intervals hold the truth; the header is the perfect value.")
     if any(row.effective_sample_size is not None for row in rows):
         lines.append(
-            "ESS: effective sample size of the reference's importance sampling, mean over the tasks. * marks "
+            "ESS: effective sample size of the reference's weighted or correlated draws, mean over the tasks. * marks "
             f"less than {FEW}: the reference itself is poor there, and the gap comes out too small."
         )
     return [*lines, *_draw_notes(report)]
@@ -122,7 +112,7 @@ def _draw_notes(report: Report) -> list[str]:
     total: Counter[str] = Counter()
     for row in report.rows:
         total.update(flat_counts(row.draws))
-    if not total:
+    if not total.total():
         return []
     counted = ", ".join(f"{name} {number}" for name, number in total.items())
     return [f"Tasks that the prior drew, and degenerate ones that it drew again, by reason: {counted}."]
@@ -147,16 +137,20 @@ def conclusion(report: Report) -> str:
 
 def markdown(report: Report, figures: Sequence[str]) -> str:
     """The report as a Markdown document that shows the figures, named relative to its folder."""
-    found = calibration_cells(report)
+    sections = [
+        ("Calibration", calibration_cells(report), calibration_notes(report)),
+        ("Shifts of the prior", shift_cells(report), shift_notes(report)),
+    ]
     parts = [
         f"# Evaluation of {report.name}",
         report.checkpoint.metadata["description"],
         changes(report),
         f"**{conclusion(report)}**",
         verdict(report),
+        shift_conclusion(report),
         table(report),
         _items(notes(report)),
-        *([] if found is None else ["## Calibration", markdown_table(*found), _items(calibration_notes(report))]),
+        *(f"## {name}\n\n{markdown_table(*found)}\n\n{_items(lines)}" for name, found, lines in sections if found),
         *(f"![{name}]({name})\n\n{GUIDES[name][1]}" for name in figures),
         origin(report),
     ]
@@ -164,7 +158,13 @@ def markdown(report: Report, figures: Sequence[str]) -> str:
 
 
 def changes(report: Report) -> str:
-    """A sentence that says how the prior was changed; empty where it was not."""
+    """A sentence that says how the prior was changed, or from which file the tasks are; empty for the prior itself."""
+    if report.stored is not None:
+        file, n_context = report.stored.file, report.stored.file.context_sizes[0]
+        trained, own = (one.with_context(n_context, 1) for one in (report.checkpoint.prior, file.prior))
+        same = (trained.registered_name, trained.arguments) == (own.registered_name, own.arguments)
+        whose = "the prior" if same else f"another prior, '{own.registered_name}', than the one"
+        return f"Tasks from {file.path.name} (digest {file.digest}), of {whose} that the network was trained on."
     changed = json.dumps(plain(report.settings.prior)) if report.settings.prior else ""
     return f"Changes of the prior: `{changed}`." if changed else ""
 

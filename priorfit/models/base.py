@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -22,10 +23,15 @@ class Network(Registered, nn.Module, ABC):
     Attributes:
         preparation_queries: hidden items per task that `fit_to_prior` asks for.
         preparation_context: observed items per task that it asks for; None for tasks as they are drawn in training.
+        differentiable: whether derivatives by the observed values are those of the whole answer; some networks compute
+            parts of it without gradients.
+        summary_names: what the numbers of `summary` are, in plain words; empty where it offers none.
     """
 
     preparation_queries: int = 8
     preparation_context: int | None = 0
+    differentiable: bool = True
+    summary_names: tuple[str, ...] = ()
 
     def forward(self, *observed: Tensor) -> Distribution:
         """The distribution of the hidden part given the observed part.
@@ -58,6 +64,21 @@ class Network(Registered, nn.Module, ABC):
             hidden: their hidden parts.
             laws: the laws of the hidden parts, where the prior knows them.
         """
+
+    def summary(self, *observed: Tensor) -> Tensor | None:
+        """Numbers (B, J) that tell data like the prior's from others, see `priorfit.prior_check`; None: it offers none.
+
+        They depend on what is observed alone, not on queries nor on the order of rows. NaN: not defined for so few.
+        """
+        return None
+
+    def n_observed(self, *observed: Tensor) -> Tensor:
+        """How much is observed of each task, (B,): summaries are compared with those of draws of that size."""
+        return torch.zeros(len(observed[0]))
+
+    def with_summary(self, *observed: Tensor) -> tuple[Distribution, Tensor | None]:
+        """What `forward` and `summary` return, with work done once that both need."""
+        return self(*observed), self.summary(*observed)
 
     @property
     def n_parameters(self) -> int:

@@ -81,11 +81,15 @@ class KernelSensor(nn.Module):
         gain = (gain - gain.amax(-1, keepdim=True)).clamp(min=LEAST_LOG_WEIGHT)
         return gain, place + moved * std, std * spread.sqrt()
 
-    @torch.no_grad()
     def _regress(self, rows: Tensor, log_lengthscale: Tensor) -> Regression:
-        """Gaussian process regression, for log lengthscales (B, J)."""
+        """Gaussian process regression, for log lengthscales (B, J); without gradients unless rows ask for theirs."""
+        with torch.set_grad_enabled(rows.requires_grad):
+            return self._regress_freely(rows, log_lengthscale)
+
+    def _regress_freely(self, rows: Tensor, log_lengthscale: Tensor) -> Regression:
+        """The same; gradients reach y and lengthscales, not x, whose distances cannot be differentiated twice."""
         x, y, x_query, observed, asked = rows.double().split([self.n_features, 1, self.n_features, 1, 1], -1)
-        x = torch.where(observed > 0, x, x_query)
+        x = torch.where(observed > 0, x, x_query).detach()
         distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")[:, None]  # (B, 1, N, N)
         kernel = (-(distance / log_lengthscale.double().exp()[..., None, None]).square() / 2).exp()  # (B, J, N, N)
         seen = (observed * observed.mT)[:, None]

@@ -36,13 +36,15 @@ class Columns(NamedTuple):
     codes: Tensor  # (B, N, F), int64, the categories of categorical columns, 0 elsewhere
 
 
-def measure(x: Tensor, categorical: Tensor) -> Measures:
-    """Measures the columns of a context x (B, n, F), NaN where missing."""
+def measure(x: Tensor, categorical: Tensor, standardize: bool = True) -> Measures:
+    """Measures the columns of a context x (B, n, F), NaN where missing; values keep their units where told to."""
     present = ~x.isnan()
     count = present.sum(1)
     loc = (x.nan_to_num(0).sum(1, dtype=torch.float64) / count.clamp(min=1)).to(x.dtype)  # exact for equal values
     deviations = (x - loc[:, None]).nan_to_num(0)
     scale, varies = spread(deviations, loc, count)
+    if not standardize:
+        loc, scale = torch.zeros_like(loc), torch.ones_like(scale)
     ordered = x.mT.masked_fill(~present.mT, math.inf).sort(-1).values.contiguous()  # (B, F, n)
     measures = Measures(loc, scale, ordered, count, torch.ones_like(scale), categorical)
     scores = _scores(x, measures)

@@ -19,17 +19,30 @@ from priorfit.models.attention import Block, KeysValues
 from priorfit.models.base import Network, networks
 from priorfit.models.checks import Limits, check_table
 from priorfit.models.class_head import ClassHead
-from priorfit.models.kernel_experts import Fitted, KernelExperts
+from priorfit.models.kernel_experts import Fitted, KernelExperts, Predictions
 from priorfit.models.number_head import NumberHead
 from priorfit.models.second_opinions import Second
 from priorfit.models.table_blocks import CellBlock
 from priorfit.models.table_columns import CODE_SIZE, Columns, Coordinates, Measures, measure, view
-from priorfit.models.table_head import Given, Stack
+from priorfit.models.table_head import SURPRISES, Given, Stack
 
 CELL = 4 + CODE_SIZE  # numbers that describe a cell
 IDENTITY = 16  # numbers that tell groups of features apart
 N_FACTS = 6  # numbers that describe a table whatever its target is
 Output = tuple[Tensor, ...]
+
+
+class Consulted(NamedTuple):
+    """What experts say of a context."""
+
+    measures: Measures
+    columns: Columns
+    given: Given
+    experts: Fitted
+    second: Second | None
+    predictions: Predictions  # of each row from the others
+    opinions: Tensor
+    stack: Stack
 
 
 class Cache(NamedTuple):
@@ -43,6 +56,7 @@ class Cache(NamedTuple):
     groups: Tensor  # (B, G - 1, 1, D): what is known of each group of features
     table: Tensor  # (B, 1, D): what is known of the whole table
     layers: list[KeysValues]
+    summary: Tensor | None = None  # (B, J), see `TablePFN.summary`; set by `encode`
 
 
 @networks.register("table_pfn")
@@ -73,12 +87,16 @@ class TablePFN(Network):
         n_thinking: R, learned rows in every context, at least 1.
         n_steps: see `KernelExperts`.
         least_noise: see `KernelExperts`.
+        standardize: whether columns are standardised on the context. False for priors whose features have known units,
+            which small contexts would hide: of mean 0 and variance 1.
 
     Raises:
         ValueError: sizes that are not positive, or heads that do not divide the width.
     """
 
     takes_tables = True
+    differentiable = False  # experts are conditioned without gradients
+    summary_names = ("outliers among inputs", *SURPRISES)
     identities: Tensor
 
     def __init__(
@@ -95,6 +113,7 @@ class TablePFN(Network):
         n_thinking: int = 8,
         n_steps: int = 10,
         least_noise: float = 1e-3,
+        standardize: bool = True,
     ) -> None:
         super().__init__()
         hidden = 2 * width if hidden is None else hidden
@@ -106,7 +125,7 @@ class TablePFN(Network):
         if not max_classes and not n_buckets:
             raise ValueError("max_classes or n_buckets must be positive: a network without a target has no use.")
         self.max_classes, self.n_buckets, self.max_features, self.group = max_classes, n_buckets, max_features, group
-        self.n_layers = n_cell_layers + n_row_layers
+        self.n_layers, self.standardize = n_cell_layers + n_row_layers, standardize
         self.coordinates, self.experts = Coordinates(), KernelExperts(n_steps, least_noise)
         n_coordinates = group * CELL
         sizes = (width, N_FACTS, n_coordinates)
@@ -147,7 +166,8 @@ class TablePFN(Network):
         self, x_context: Tensor, y_context: Tensor, x_query: Tensor, categorical: Tensor, n_classes: Tensor
     ) -> Output:
         """What the head makes of the queries; arguments as in `Table`."""
-        return self._decode(self._encode(x_context, y_context, categorical, n_classes), x_query)
+        consulted = self._consult(x_context, y_context, categorical, n_classes)
+        return self._decode(self._encode(consulted, y_context), x_query)
 
     def distribution(self, output: Output) -> Distribution:
         """The classes' probabilities (`ClassDistribution`), or the numbers' bar distribution, batch shape (B, m)."""
@@ -161,7 +181,8 @@ class TablePFN(Network):
             ValueError: as `forward`.
         """
         self.check(x_context, y_context, x_context, categorical, n_classes)
-        return self._encode(x_context, y_context, categorical, n_classes)
+        consulted = self._consult(x_context, y_context, categorical, n_classes)
+        return self._encode(consulted, y_context)._replace(summary=self._summary(consulted, y_context))
 
     def decode(self, cache: Cache, x_query: Tensor) -> Distribution:
         """What `forward` returns for x_query (B, m, F), given an encoded context.
@@ -182,17 +203,44 @@ class TablePFN(Network):
         """The head for these tasks, which are all of one kind."""
         return cast(ClassHead | NumberHead, self.heads["classes" if n_classes.any() else "numbers"])
 
-    def _encode(self, x: Tensor, y: Tensor, categorical: Tensor, n_classes: Tensor) -> Cache:
-        """Conditions the experts, then runs the context through all layers."""
+    def summary(
+        self, x_context: Tensor, y_context: Tensor, x_query: Tensor, categorical: Tensor, n_classes: Tensor
+    ) -> Tensor:
+        """How inputs lie, and how well the experts predict each context row from the others, (B, 6)."""
+        return self._summary(self._consult(x_context, y_context, categorical, n_classes), y_context)
+
+    def n_observed(self, x_context: Tensor, y_context: Tensor, *_: Tensor) -> Tensor:
+        """The number of context rows, (B,)."""
+        return torch.full((len(y_context),), y_context.shape[1], device=y_context.device)
+
+    def _summary(self, consulted: Consulted, y: Tensor) -> Tensor:
+        """What `summary` returns."""
+        columns, given, opinions = consulted.columns, consulted.given, consulted.opinions
+        head = self._head(given.n_classes)
+        n = y.shape[1]
+        if n < 3:
+            return torch.full((len(y), len(self.summary_names)), torch.nan, device=y.device)
+        tails = columns.standard.pow(4).mean((1, 2)).clamp(min=1e-3).log()
+        return torch.cat([tails[:, None], head.summary(opinions, consulted.predictions, y, given, consulted.stack)], 1)
+
+    def _consult(self, x: Tensor, y: Tensor, categorical: Tensor, n_classes: Tensor) -> Consulted:
+        """Conditions the experts on a context, and weighs them."""
         head = self._head(n_classes)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            measures = measure(x, categorical)
+            measures = measure(x, categorical, self.standardize)
             columns = view(x, measures)
             given, targets = head.read(y, n_classes)
             experts, predictions = self.experts.fit(self.coordinates(columns, categorical), targets)
             predictions, second = head.consult(predictions, targets, y, given)
             opinions = head.opinions(predictions, given)
             stack = head.stack(opinions, predictions, y, given)
+        return Consulted(measures, columns, given, experts, second, predictions, opinions, stack)
+
+    def _encode(self, consulted: Consulted, y: Tensor) -> Cache:
+        """Runs the context through all layers."""
+        measures, columns, given, experts, second, predictions, opinions, stack = consulted
+        head = self._head(given.n_classes)
+        with torch.no_grad(), torch.autocast(y.device.type, enabled=False):
             facts = describe(measures, experts)
             rows = head.describe_rows(opinions, predictions, stack)
         table = head.table(torch.cat([head.describe_table(given, stack), facts], -1))[:, None]

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from torch import Generator
+import torch
+from torch import Generator, Tensor
 from torch.distributions import Distribution
 
 from priorfit.priors.task import Task
@@ -55,10 +56,32 @@ class Prior(Registered, ABC):
         """Priors that this one is put together from and that are worth measuring on their own, by name."""
         return {}
 
+    def shifts(self) -> dict[str, Prior]:
+        """This prior with one thing changed that data may not keep to, by name: what to stress a network with."""
+        return {}
+
+    def larger_contexts(self) -> list[int]:
+        """Context sizes beyond those of this prior's own tasks, to stress a network with."""
+        return []
+
+    def changed(self, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Prior]:
+        """This prior with other constructor arguments, several times over, by name."""
+        return {name: self.replace(**arguments) for name, arguments in changes.items()}
+
     @property
     def counts(self) -> Mapping[str, Any]:
         """How many tasks this object has "drawn", and how often it drew again, by reason; empty: it does not count."""
         return {}
+
+    def measurements(self, observed: Any) -> Tensor:
+        """Which numbers of the field that `observed.measured` names were measured: True or False, of its shape.
+
+        Raises:
+            ValueError: these tasks observe no real numbers that were measured.
+        """
+        if observed.measured is None:
+            raise ValueError(f"The tasks of '{self.registered_name}' observe no real numbers that were measured.")
+        return torch.ones_like(getattr(observed, observed.measured), dtype=torch.bool)
 
     def truth(self, task: Task) -> Distribution | None:
         """What predictions of `task.hidden` are measured against.

@@ -13,7 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from priorfit.priors.activations import activate, check_activations
-from priorfit.priors.base import priors
+from priorfit.priors.base import Prior, priors
+from priorfit.priors.laws import scaled
 from priorfit.priors.scm_laws import Hyper, check_share, draw_shares
 from priorfit.priors.scm_network import UNSEEN_ROWS, draw_weights, normal_like, similar, standardize
 from priorfit.priors.table_pieces.raw import Raw
@@ -86,6 +87,12 @@ class BNN(TablePrior):
         self.sparsity = check_share("sparsity", sparsity)
         if self.sparsity == 1:
             raise ValueError("sparsity must be below 1: without weights there is no network.")
+
+    def shifts(self) -> dict[str, Prior]:
+        """Those of all tables, and networks that are closer to linear or farther from it."""
+        given = self.arguments["weight_scale"]
+        changes = {f"weight scale × {factor:g}": {"weight_scale": scaled(given, factor)} for factor in (0.5, 2)}
+        return {**super().shifts(), **self.changed(changes)}
 
     def draw_architecture(self, batch_size: int, generator: Generator) -> Architecture:
         """Draws the architectures of `batch_size` tasks."""

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from priorfit.priors.base import priors
+from priorfit.priors.base import Prior, priors
 from priorfit.priors.latent_law import MixtureLaw
 from priorfit.priors.latent_prior import LatentPrior
-from priorfit.priors.meta_priors import mixtures_over
+from priorfit.priors.meta_priors import mixtures_over, shifted_mixtures
 from priorfit.sources import Source, pack, unpack
 
 PERSISTENCE, SHOCK = 0.95, 0.3  # x' = 0.95 x + N(0, 0.3²): stationary with a standard deviation near one
@@ -73,6 +73,11 @@ class FactorVolatility(LatentPrior):
         seeded = torch.Generator().manual_seed(loadings_seed)
         self.loadings = torch.randn(assets, factors, generator=seeded, dtype=torch.float64)
         self.sources = (Source("returns", assets),)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Other loadings than a network was trained for, which it is not told, and other beliefs, which it is."""
+        other = {"other loadings": {"loadings_seed": self.arguments["loadings_seed"] + 1}}
+        return self.changed({**other, **shifted_mixtures(self.arguments["meta_prior"])})
 
     def draw_prior(self, batch_size: int, generator: Generator) -> MixtureLaw:
         """Draws the mixtures."""

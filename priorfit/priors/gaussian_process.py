@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
-from priorfit.priors.base import Reference, check_batch_size, priors
+from priorfit.priors.base import Prior, Reference, check_batch_size, priors
 from priorfit.priors.kernels import KERNELS
-from priorfit.priors.laws import Law
+from priorfit.priors.laws import Law, scaled
 from priorfit.priors.regression_prior import RegressionPrior
 from priorfit.priors.task import Regression, Task
 from priorfit.registry import closest
@@ -121,6 +121,18 @@ class GaussianProcess(RegressionPrior):
         law = Normal(mean[:, n:].float(), std.float(), validate_args=False)
         y = y.float()
         return Task(Regression(x[:, :n], y[:, :n], x[:, n:]), y[:, n:], law)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Other scales than those of the prior, and a rougher kernel."""
+        given = self.arguments
+        changes: dict[str, dict[str, Any]] = {
+            "lengthscale × 0.5": {"lengthscale": scaled(given["lengthscale"], 0.5)},
+            "lengthscale × 2": {"lengthscale": scaled(given["lengthscale"], 2)},
+            "noise variance × 4": {"noise": scaled(given["noise"], 4)},
+            "output variance × 4": {"output_scale": scaled(given["output_scale"], 4)},
+            **({} if "matern12" in self.kernels else {"kernel matern12": {"kernel": "matern12"}}),
+        }
+        return self.changed(changes)
 
     def draw_hyperparameters(self, shape: tuple[int, ...], n_features: int, generator: Generator) -> Hyperparameters:
         """Draws hyperparameters of the given leading shape."""

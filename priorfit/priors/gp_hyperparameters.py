@@ -14,11 +14,12 @@ from torch import Generator, Tensor
 from torch.distributions import Normal
 
 from priorfit.distributions import WeightedPoints
-from priorfit.priors.base import Reference, priors
+from priorfit.priors.base import Prior, Reference, priors
 from priorfit.priors.gp_hyperparameter_posterior import GPHyperparameterPosterior, gamma_nodes
 from priorfit.priors.kernels import rbf
 from priorfit.priors.latent_law import InverseGammaLaw, LatentLaw
 from priorfit.priors.latent_prior import LatentPrior
+from priorfit.priors.laws import scaled
 from priorfit.priors.meta_priors import FamilyMetaPrior
 from priorfit.priors.task import Task
 from priorfit.sources import Source, pack, unpack
@@ -104,8 +105,21 @@ class GPHyperparameters(LatentPrior):
         if not 0 < side < math.inf or not 0 < noise < math.inf:
             raise ValueError(f"side and noise must be positive, not {side!r} and {noise!r}.")
         self.features, self.side, self.noise = features, side, noise
-        self.sources = (Source("row", features + 1), Source("query", features))
+        query = Source("query", features, not_measured=features)
+        self.sources = (Source("row", features + 1, not_measured=features), query)
         self.meta_prior = FamilyMetaPrior("inverse_gamma", concentration=concentration, rate=rate)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Other noise and inputs than a network was trained for, and priors of longer or shorter lengthscales."""
+        rate = self.arguments["rate"]
+        return self.changed(
+            {
+                "noise variance × 10": {"noise": 10 * self.noise},
+                "inputs × 2 as far": {"side": 2 * self.side},
+                "prior's rate × 3": {"rate": scaled(rate, 3)},
+                "prior's rate × 0.33": {"rate": scaled(rate, 1 / 3)},
+            }
+        )
 
     def draw_prior(self, batch_size: int, generator: Generator) -> ValueAndLengthscaleLaw:
         """Draws the parameters of the lengthscales' priors."""

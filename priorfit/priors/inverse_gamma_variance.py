@@ -12,9 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from priorfit.distributions import ScalarEvent
-from priorfit.priors.base import Reference, priors
+from priorfit.priors.base import Prior, Reference, priors
 from priorfit.priors.latent_law import InverseGammaLaw, LatentLaw
 from priorfit.priors.latent_prior import LatentPrior
+from priorfit.priors.laws import scaled
 from priorfit.priors.meta_priors import FamilyMetaPrior
 from priorfit.priors.task import Task
 from priorfit.sources import Source, pack, unpack
@@ -53,6 +54,17 @@ class InverseGammaVariance(LatentPrior):
     ) -> None:
         super().__init__(rows, empty, candidates)
         self.meta_prior = FamilyMetaPrior("inverse_gamma", concentration=concentration, rate=rate)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Priors of larger or smaller variances, and narrower ones, than the meta-prior's."""
+        concentration, rate = self.arguments["concentration"], self.arguments["rate"]
+        return self.changed(
+            {
+                "prior's rate × 4": {"rate": scaled(rate, 4)},
+                "prior's rate × 0.25": {"rate": scaled(rate, 0.25)},
+                "prior's concentration × 4": {"concentration": scaled(concentration, 4), "rate": scaled(rate, 4)},
+            }
+        )
 
     def draw_prior(self, batch_size: int, generator: Generator) -> LatentLaw:
         """Draws a and b."""

@@ -18,7 +18,7 @@ from priorfit.distributions import WeightedPoints
 from priorfit.priors.base import Prior, check_batch_size
 from priorfit.priors.latent_law import LatentLaw
 from priorfit.priors.task import Evidence, Task
-from priorfit.sources import Source
+from priorfit.sources import Source, measured
 
 
 class LatentPrior(Prior):
@@ -95,6 +95,10 @@ class LatentPrior(Prior):
         """The reference posterior; the law of a task is no truth to measure against, as it has no density."""
         return None if self.reference is None else self.posterior(task)
 
+    def measurements(self, observed: Evidence) -> Tensor:
+        """The fields of each row's own source, without its inputs."""
+        return measured(self.sources, observed.rows)
+
     def with_context(self, n_context: int, n_query: int) -> Self:
         """Every task observed in `n_context` rows; there is nothing else to ask about than the latent."""
         return self.replace(rows=n_context, empty=0.0)
@@ -104,6 +108,11 @@ class LatentPrior(Prior):
         largest = self.rows[1]
         steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
         return [0, *itertools.takewhile(lambda n: n < largest, steps), *([largest] if largest else [])]
+
+    def larger_contexts(self) -> list[int]:
+        """Twice the largest number of rows, where tasks may have so many."""
+        largest = 2 * self.rows[1]
+        return [largest] if 0 < largest <= (self.most_rows or largest) else []
 
     def _draw_n_rows(self, generator: Generator) -> int:
         """N of one batch."""

@@ -61,6 +61,12 @@ class LatentRegression(Prior):
         """This prior: there is neither a context nor a choice of queries."""
         return self.replace()
 
+    def shifts(self) -> dict[str, Prior]:
+        """Those of the prior over the latent number."""
+        name = self.arguments["latents"]["prior"]
+        shifts = self.latent_prior.shifts()
+        return self.changed({key: {"latents": {"prior": name, **one.arguments}} for key, one in shifts.items()})
+
     def context_sizes(self) -> list[int]:
         """None but 0."""
         return [0]

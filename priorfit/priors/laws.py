@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ LAWS: dict[str, tuple[type[Distribution], tuple[str, str]]] = {
     "log_normal": (LogNormal, ("loc", "scale")),
     "uniform": (Uniform, ("low", "high")),
 }
+
+SCALES = ("low", "high", "rate", "minimum", "maximum")  # parameters in the units of the draws, but for gamma's rate
 
 
 class Law:
@@ -94,6 +96,18 @@ class Law:
         draws = torch._standard_gamma(concentration, generator=generator)  # type: ignore[attr-defined]
         draws = draws.clamp(min=torch.finfo(torch.float64).tiny)
         return second / draws if self.kind == "inverse_gamma" else draws / second
+
+
+def scaled(spec: Any, factor: float) -> Any:
+    """A positive number, a list of them, or the arguments of a law, for values that are `factor` times as large."""
+    if isinstance(spec, Mapping):
+        changed = {key: factor * spec[key] for key in SCALES if key in spec}
+        if spec["law"] == "gamma":
+            changed["rate"] = spec["rate"] / factor
+        if spec["law"] == "log_normal":
+            changed["loc"] = spec["loc"] + math.log(factor)
+        return {**spec, **changed}
+    return [scaled(value, factor) for value in spec] if isinstance(spec, Sequence) else factor * spec
 
 
 def _is_number(value: Any) -> bool:

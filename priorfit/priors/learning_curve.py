@@ -16,7 +16,7 @@ from torch.distributions import Normal
 
 from priorfit.priors.base import Prior, check_batch_size, priors
 from priorfit.priors.curve_mixture import CurveMixture
-from priorfit.priors.laws import Law
+from priorfit.priors.laws import Law, scaled
 from priorfit.priors.task import Curves, Task
 
 NOISE = {"law": "log_normal", "loc": -4.0, "scale": 1.0}
@@ -95,6 +95,23 @@ class LearningCurve(Prior):
     def context_sizes(self) -> list[int]:
         """The published cutoffs: 10, 20, 40 and 80 % of the steps."""
         return sorted({min(max(1, round(share * self.length)), self.length - 1) for share in (0.1, 0.2, 0.4, 0.8)})
+
+    def measurements(self, observed: Curves) -> Tensor:
+        """The values that some query is predicted from."""
+        position = torch.arange(observed.values.shape[1], device=observed.values.device)
+        return position < observed.visible.amax(1, keepdim=True)
+
+    def shifts(self) -> dict[str, Prior]:
+        """More noise, or noise that grows or shrinks; more curves that start late or diverge; longer curves."""
+        return self.changed(
+            {
+                "noise × 3": {"noise": scaled(self.arguments["noise"], 3)},
+                "noise trend": {"noise_trend": self.noise_trend + 0.5},
+                "late starts": {"late_start": (1 + self.late_start) / 2},
+                "divergence": {"divergence": (1 + self.divergence) / 2},
+                "curves × 2 as long (beyond training)": {"length": 2 * self.length},
+            }
+        )
 
     def sample(self, batch_size: int, *, generator: Generator) -> Task:
         """Draws tasks; `law` is each query's own law, given the curve without noise and its noise level."""

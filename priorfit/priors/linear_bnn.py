@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Categorical
 
-from priorfit.priors.base import Reference, check_batch_size, priors
+from priorfit.priors.base import Prior, Reference, check_batch_size, priors
 from priorfit.priors.sized_prior import SizedPrior
 from priorfit.priors.task import Table, Task
 
@@ -73,6 +73,10 @@ class LinearBNN(SizedPrior):
         if self.sizes.ordered:
             raise ValueError("The rows of a table have no order: sizes takes neither ordered nor context=prefix here.")
         self.hidden, self.importance_draws = hidden, importance_draws
+
+    def shifts(self) -> dict[str, Prior]:
+        """Steeper and flatter networks: log odds grow as √H."""
+        return self.changed({"hidden units × 4": {"hidden": 4 * self.hidden}, "one hidden unit": {"hidden": 1}})
 
     def sample(self, batch_size: int, *, generator: Generator) -> Task:
         """Draws tasks; `law` is each query's law given the weights."""

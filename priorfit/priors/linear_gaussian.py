@@ -12,10 +12,10 @@ import torch
 from torch import Generator, Tensor
 
 from priorfit.distributions import GaussianMixture
-from priorfit.priors.base import Reference, priors
+from priorfit.priors.base import Prior, Reference, priors
 from priorfit.priors.latent_law import LatentLaw
 from priorfit.priors.latent_prior import LatentPrior
-from priorfit.priors.meta_priors import mixtures_over
+from priorfit.priors.meta_priors import mixtures_over, shifted_mixtures
 from priorfit.priors.task import Task
 from priorfit.sources import Source, pack, unpack
 
@@ -70,6 +70,11 @@ class LinearGaussian(LatentPrior):
             self.matrix = torch.tensor(matrix, dtype=torch.float64)
         if self.matrix.shape != (outputs, dimension):
             raise ValueError(f"matrix must be {outputs} lists of {dimension} numbers, not {tuple(self.matrix.shape)}.")
+
+    def shifts(self) -> dict[str, Prior]:
+        """Other noise than a network was trained for, which it is not told, and other mixtures, which it is."""
+        changes = {"noise variance × 4": {"noise": 4 * self.noise}, "noise variance × 0.25": {"noise": self.noise / 4}}
+        return self.changed({**changes, **shifted_mixtures(self.arguments["meta_prior"])})
 
     def draw_prior(self, batch_size: int, generator: Generator) -> LatentLaw:
         """Draws the mixtures."""

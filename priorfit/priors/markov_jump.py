@@ -17,7 +17,7 @@ from priorfit.priors.jump_graphs import GRAPHS, draw_graphs
 from priorfit.priors.jump_grids import GRIDS, draw_times
 from priorfit.priors.jump_rates import beta_rates, draw_initial, spread_rates
 from priorfit.priors.jump_simulation import mislabelled, simulate
-from priorfit.priors.laws import Law
+from priorfit.priors.laws import Law, scaled
 from priorfit.priors.sizes import LAWS, whole_range
 from priorfit.priors.task import JumpPaths, Task
 from priorfit.registry import closest
@@ -107,6 +107,23 @@ class MarkovJump(Prior):
     def context_sizes(self) -> list[int]:
         """Numbers of paths, up to the published 300."""
         return [1, 10, 30, 100, 300]
+
+    def larger_contexts(self) -> list[int]:
+        """Twice the largest number of paths."""
+        return [2 * self.paths[1]]
+
+    def shifts(self) -> dict[str, Prior]:
+        """More states mislabelled, paths that see more or fewer jumps, and rates of very different sizes."""
+        noise, horizon = self.arguments["noise"], self.arguments["horizon"]
+        levels = None if isinstance(self.noise, Law) else [min(3 * level, NOISIEST) for level in self.noise]
+        return self.changed(
+            {
+                "mislabelled × 3": {"noise": scaled(noise, 3) if levels is None else levels},
+                "horizon × 0.25": {"horizon": scaled(horizon, 0.25)},
+                "horizon × 4": {"horizon": scaled(horizon, 4)},
+                "all rates spread": {"spread": 1.0, "decades": [self.decades[0] - 0.5, self.decades[1] + 0.5]},
+            }
+        )
 
     def sample(self, batch_size: int, *, generator: Generator) -> Task:
         """Draws tasks."""

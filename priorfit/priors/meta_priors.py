@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from priorfit.priors.latent_law import BetaLaw, InverseGammaLaw, LatentLaw, NamedLaw, NormalLaw
-from priorfit.priors.laws import Law
+from priorfit.priors.laws import Law, scaled
 from priorfit.priors.mixture_meta_prior import MixtureMetaPrior
 from priorfit.registry import closest
 
@@ -99,6 +99,19 @@ def mixtures_over(dimension: int, spec: Mapping[str, Any]) -> MixtureMetaPrior:
     if "dimension" in spec:
         raise ValueError("dimension is the prior's own argument; leave it out of meta_prior.")
     return _mixtures({"dimension": dimension, **spec})
+
+
+def shifted_mixtures(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Changes of a prior's argument `meta_prior`, by name: mixtures farther apart, and farther from the origin.
+
+    Args:
+        spec: arguments of `MixtureMetaPrior`.
+    """
+    apart = {"spread": scaled(spec.get("spread", 1.0), 3)}
+    changes = {"prior's components × 3 as far apart": apart}
+    if spec.get("centre"):
+        changes["prior's centre × 2"] = {"centre": scaled(spec["centre"], 2)}
+    return {name: {"meta_prior": {**spec, **change}} for name, change in changes.items()}
 
 
 def _mixtures(arguments: Mapping[str, Any]) -> MixtureMetaPrior:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from priorfit.priors.base import Prior, check_batch_size, priors
 from priorfit.priors.task import Task
@@ -59,10 +59,14 @@ class Mixture(Prior):
 
     def with_context(self, n_context: int, n_query: int) -> Self:
         """This mixture with every task of every component fixed to these sizes."""
+        return self._with({name: prior.with_context(n_context, n_query) for name, prior in self.components.items()})
+
+    def _with(self, changed: Mapping[str, Prior]) -> Self:
+        """This mixture with other priors of the same classes as some of its components."""
         given = self.arguments["components"]
-        fixed = {name: prior.with_context(n_context, n_query) for name, prior in self.components.items()}
-        own = {name: {key: given[name][key] for key in OWN if key in given[name]} for name in given}
-        return self.replace(components={name: {**own[name], **prior.arguments} for name, prior in fixed.items()})
+        own = {name: {key: given[name][key] for key in OWN if key in given[name]} for name in changed}
+        new = {name: {**own[name], **prior.arguments} for name, prior in changed.items()}
+        return self.replace(components={**given, **new})
 
     def context_sizes(self) -> list[int]:
         """Those that all components name.
@@ -81,9 +85,23 @@ class Mixture(Prior):
         index = int(torch.multinomial(weights, 1, generator=generator))
         return self.components[ordered[index]].sample(batch_size, generator=generator)
 
+    def measurements(self, observed: Any) -> Tensor:
+        """As any component says, since all draw one kind of task."""
+        return next(iter(self.components.values())).measurements(observed)
+
     def parts(self) -> dict[str, Prior]:
         """The components."""
         return dict(self.components)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Those of the components: each that has one of a name is changed so, the others stay."""
+        each = {name: prior.shifts() for name, prior in self.components.items()}
+        names = dict.fromkeys(shift for own in each.values() for shift in own)
+        return {shift: self._with({name: own[shift] for name, own in each.items() if shift in own}) for shift in names}
+
+    def larger_contexts(self) -> list[int]:
+        """The largest of the components'."""
+        return sorted({n for prior in self.components.values() for n in prior.larger_contexts()})[-1:]
 
     @property
     def counts(self) -> dict[str, Mapping[str, Any]]:

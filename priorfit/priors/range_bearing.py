@@ -14,11 +14,11 @@ import torch
 from torch import Generator, Tensor
 
 from priorfit.distributions import GaussianMixture
-from priorfit.priors.base import Reference, priors
+from priorfit.priors.base import Prior, Reference, priors
 from priorfit.priors.latent_law import MixtureLaw
 from priorfit.priors.latent_posterior import LatentPosterior
 from priorfit.priors.latent_prior import LatentPrior
-from priorfit.priors.meta_priors import mixtures_over
+from priorfit.priors.meta_priors import mixtures_over, shifted_mixtures
 from priorfit.priors.range_bearing_evidence import log_evidence
 from priorfit.priors.range_bearing_sensors import SOURCES, bearing, draw_bearing, draw_range, log_likelihood
 from priorfit.priors.task import Task
@@ -87,6 +87,11 @@ class RangeBearing(LatentPrior):
             raise ValueError(f"predicted is a share of tasks, from 0 to 1, not {predicted!r}.")
         self.limit, self.predicted = limit, predicted
         self.meta_prior = mixtures_over(4, meta_prior)
+
+    def shifts(self) -> dict[str, Prior]:
+        """A rangefinder of half the range, which a network is not told, and other beliefs, which it is."""
+        limit = {"rangefinder's limit × 0.5": {"limit": self.limit / 2}}
+        return self.changed({**limit, **shifted_mixtures(self.arguments["meta_prior"])})
 
     def draw_prior(self, batch_size: int, generator: Generator) -> MixtureLaw:
         """Draws the mixtures."""

@@ -37,6 +37,12 @@ class SizedPrior(Prior):
         sizes = {"points": n_context + n_query, "context": n_context, "queries": None}
         return self.with_sizes(**sizes, ordered=self.sizes.ordered)
 
+    def larger_contexts(self) -> list[int]:
+        """Twice the largest context; none where the reference is sampled, as its cost grows as n³."""
+        if self.reference not in ("exact", None):
+            return []
+        return [2 * (self.sizes.context if isinstance(self.sizes.context, int) else self.sizes.points[1])]
+
     def context_sizes(self) -> list[int]:
         """0, 1, 2, 5, 10, 20, 50, … below the largest task, or the one fixed context size."""
         if isinstance(self.sizes.context, int):

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import Distribution, StudentT
 
-from priorfit.priors.base import priors
+from priorfit.priors.base import Prior, priors
 from priorfit.priors.gaussian_process import Conditioned, GaussianProcess
 from priorfit.priors.laws import Law
 
@@ -58,6 +58,10 @@ class StudentTProcess(GaussianProcess):
             raise ValueError(f"shape and rate must be positive, not {shape} and {rate}.")
         self.mixing = Law("mixing", {"law": "inverse_gamma", "concentration": shape, "rate": rate})
         self.shape, self.rate = shape, rate
+
+    def shifts(self) -> dict[str, Prior]:
+        """Those of a Gaussian process, and heavier tails of the same scale."""
+        return {**super().shifts(), "shape × 0.5": self.replace(shape=self.shape / 2, rate=self.rate / 2)}
 
     def draw_amplitude(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         """√s of each task."""

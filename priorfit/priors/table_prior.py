@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from priorfit.priors.base import check_batch_size
+from priorfit.priors.base import Prior, check_batch_size
 from priorfit.priors.sized_prior import SizedPrior
 from priorfit.priors.table_pieces import Labels, Piece, Raw, Target, pieces, targets
 from priorfit.priors.task import Table, Task
@@ -26,6 +26,11 @@ RELATIVE_WIDTH = 1e-6  # a target that varies by less than this share of its siz
 TABLE_DRAWS, LABEL_DRAWS = 20, 20  # how often a degenerate table, or its labels alone, are drawn again
 REASONS = ("not finite", "constant target", "unrelated target", "missing class")  # for drawing again
 FEWEST_ROWS = 10  # context sizes of an evaluation of classifiers begin here
+SHIFTED_COLUMNS: dict[str, dict[str, dict[str, float]]] = {  # by name: what is done to the columns of every table
+    "outliers everywhere": {"outliers": {"tables": 1.0, "columns": 1.0, "rate": 0.1, "strength": 3.0}},
+    "missing values everywhere": {"missing": {"tables": 1.0, "columns": 1.0, "rate": 0.5}},
+    "most columns irrelevant": {"irrelevant": {"tables": 1.0, "columns": 0.8}},
+}
 
 
 class Drawn(NamedTuple):
@@ -95,6 +100,17 @@ class TablePrior(SizedPrior):
     @abstractmethod
     def draw_table(self, batch_size: int, n_rows: int, n_features: int, generator: Generator) -> Raw:
         """Draws raw tables, everything afresh for each task; targets have a scale of about 1."""
+
+    def measurements(self, observed: Table) -> Tensor:
+        """The context's targets where they are numbers; the indices of classes are not measured."""
+        return (observed.n_classes == 0)[:, None].expand_as(observed.y_context)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Dirtier tables, and a target with more noise than any that this prior draws by itself."""
+        columns = self.arguments["columns"] or {}
+        changes = {name: {"columns": {**columns, **piece}} for name, piece in SHIFTED_COLUMNS.items()}
+        target = {**(self.arguments["target"] or {"kind": "number"}), "noise": 1.0}
+        return self.changed({**changes, "target noise as large as the signal": {"target": target}})
 
     def context_sizes(self) -> list[int]:
         """As for other priors over rows; for classes those from 10 on, where there are any."""

@@ -1,4 +1,9 @@
-"""What a prior draws: one observed part, one hidden part, and (where known) the hidden part's law."""
+"""What a prior draws: one observed part, one hidden part, and (where known) the hidden part's law.
+
+Every kind of observed part says which of its fields was `measured`, real numbers that could as well have come out a
+little different (None: there is none), and which fields hold `one_per_observation`, along dimension 1, in any order
+(none: observations cannot be repeated or left out).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,9 @@ class Regression(NamedTuple):
     y_context: Tensor  # (B, n)
     x_query: Tensor  # (B, m, F)
 
+    measured = "y_context"
+    one_per_observation = ("x_context", "y_context")
+
 
 class Curves(NamedTuple):
     """The observed part of learning curves: B curves, n observed steps, m queries.
@@ -33,6 +41,9 @@ class Curves(NamedTuple):
     values: Tensor  # (B, n)
     query_steps: Tensor  # (B, m)
     visible: Tensor  # (B, m), int64
+
+    measured = "values"
+    one_per_observation = ()
 
 
 class Table(NamedTuple):
@@ -48,6 +59,9 @@ class Table(NamedTuple):
     categorical: Tensor  # (B, F), bool: columns whose values are codes 0, 1, 2, …
     n_classes: Tensor  # (B,), int64; 0 for regression
 
+    measured = "y_context"  # where it holds numbers
+    one_per_observation = ("x_context", "y_context")
+
 
 class Evidence(NamedTuple):
     """The observed part of a task about a latent vector: B tasks, T prior tokens, N rows of observations.
@@ -61,6 +75,9 @@ class Evidence(NamedTuple):
     prior: Tensor  # (B, T, C)
     rows: Tensor  # (B, N, D)
 
+    measured = "rows"  # some of their numbers
+    one_per_observation = ("rows",)
+
 
 class JumpPaths(NamedTuple):
     """The observed part of a Markov jump process: B processes of S states, P paths, L observations at most.
@@ -72,6 +89,9 @@ class JumpPaths(NamedTuple):
     times: Tensor  # (B, P, L), increasing along each path
     states: Tensor  # (B, P, L), int64: 0 … S - 1, or -1 past the end of a path
     n_states: Tensor  # (B,), int64: S, the same for all
+
+    measured = None
+    one_per_observation = ("times", "states")
 
 
 @dataclass(frozen=True, eq=False)  # tensors do not compare to one truth value

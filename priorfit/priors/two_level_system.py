@@ -14,9 +14,10 @@ from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
 from priorfit.distributions import GridLaw, ScalarEvent
-from priorfit.priors.base import Reference, priors
+from priorfit.priors.base import Prior, Reference, priors
 from priorfit.priors.latent_law import BetaLaw, LatentLaw
 from priorfit.priors.latent_prior import LatentPrior
+from priorfit.priors.laws import scaled
 from priorfit.priors.meta_priors import FamilyMetaPrior
 from priorfit.priors.task import Task
 from priorfit.sources import Source, pack, unpack
@@ -54,7 +55,7 @@ class TwoLevelSystem(LatentPrior):
     """
 
     reference: Reference | None = "quadrature"
-    sources = (Source("run", 4),)  # a, b, time, outcome
+    sources = (Source("run", 4, not_measured=4),)  # a, b, time, outcome
     most_rows = len(RUNS)
 
     def __init__(
@@ -67,6 +68,17 @@ class TwoLevelSystem(LatentPrior):
     ) -> None:
         super().__init__(rows, empty, candidates)
         self.meta_prior = FamilyMetaPrior("beta", alpha=alpha, beta=beta)
+
+    def shifts(self) -> dict[str, Prior]:
+        """Priors with parameters beyond those of the meta-prior; what is observed does not depend on it."""
+        alpha, beta = self.arguments["alpha"], self.arguments["beta"]
+        return self.changed(
+            {
+                "prior's alpha × 4": {"alpha": scaled(alpha, 4)},
+                "prior's alpha and beta × 4": {"alpha": scaled(alpha, 4), "beta": scaled(beta, 4)},
+                "prior's alpha and beta × 0.25": {"alpha": scaled(alpha, 0.25), "beta": scaled(beta, 0.25)},
+            }
+        )
 
     def draw_prior(self, batch_size: int, generator: Generator) -> LatentLaw:
         """Draws the parameters of the Beta priors."""

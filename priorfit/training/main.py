@@ -15,8 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from priorfit import checkpoints
 from priorfit.models import Network
+from priorfit.prior_check import PriorCheck
 from priorfit.priors import Prior
+from priorfit.task_files import TaskFile
 from priorfit.training.callbacks import StepProgressBar
+from priorfit.training.fisher import FisherPenalty
 from priorfit.training.instantiate import instantiate, plain_config, run_with_hints
 from priorfit.training.module import Amortized
 from priorfit.training.task_data import TaskData
@@ -36,7 +39,8 @@ def train(config: DictConfig) -> float | None:
     folder = Path(config.output)
     resume = find_resume(config.resume, folder)
     seed_everything(config.seed)
-    prior: Prior = instantiate(config.prior)
+    file = stored_tasks(config)
+    prior: Prior = instantiate(config.prior) if file is None else file.prior
     network: Network = instantiate(config.model)
     if resume is None:  # otherwise the resume point holds what this would set
         prepare(network, prior, config.seed, config.preparation_tasks)
@@ -46,9 +50,10 @@ def train(config: DictConfig) -> float | None:
         warmup=config.warmup,
         use_law=config.use_law,
         compile=config.compile,
-        identity={key: plain_config(config)[key] for key in ("prior", "model", "seed", "batch_size")},
+        identity=identity(config, file),
+        fisher=FisherPenalty(config.fisher, prior, config.seed) if config.fisher else None,
     )
-    data = TaskData(prior, config.batch_size, config.seed, config.validation, config.num_workers)
+    data = TaskData(prior, config.batch_size, config.seed, config.validation, config.num_workers, file)
     trainer = build_trainer(config, folder)
     started = time.perf_counter()
     trainer.fit(module, data, ckpt_path=resume, weights_only=True)
@@ -63,9 +68,38 @@ def train(config: DictConfig) -> float | None:
         if draws:
             log.info("Draws of the prior: %s", draws)
         summary = training_summary(config, trainer, network, seconds, draws)
+        if file is not None:
+            summary["file"] = {"name": file.path.name, "digest": file.digest, "batches": len(file)}
         export(folder / "checkpoint.safetensors", module, prior, summary, metrics, config.description)
+        add_prior_check(folder / "checkpoint.safetensors", network, prior, config.check_tasks, config.seed)
         log.info("Validation: %s", ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
     return metrics.get("gap", metrics["val/loss"])
+
+
+def stored_tasks(config: DictConfig) -> TaskFile | None:
+    """The file of tasks to train on, None to draw them; its batch size takes the place of the configured one.
+
+    Raises:
+        ValueError: no path is given, or the file cannot be used.
+    """
+    if OmegaConf.is_missing(config, "path"):
+        raise ValueError("data=hdf5 reads tasks from a file: which one? Give path=FILE.")
+    if config.path is None:
+        return None
+    file = TaskFile(config.path).check_complete()
+    configured: Prior = instantiate(config.prior)
+    if (file.prior.registered_name, file.prior.arguments) != (configured.registered_name, configured.arguments):
+        log.warning("The tasks in %s are of another prior than the configured one: theirs counts.", file.path)
+    if file.batch_size != config.batch_size:
+        log.warning("Batches have %d tasks, as in %s, not %d.", file.batch_size, file.path, config.batch_size)
+        config.batch_size = file.batch_size
+    return file
+
+
+def identity(config: DictConfig, file: TaskFile | None) -> dict[str, Any]:
+    """What a run and its continuation have in common."""
+    common = {key: plain_config(config)[key] for key in ("prior", "model", "seed", "batch_size")}
+    return common if file is None else {**common, "tasks": file.digest}
 
 
 def find_resume(resume: bool | str, folder: Path) -> str | None:
@@ -124,7 +158,7 @@ def training_summary(
     config: DictConfig, trainer: Trainer, network: Network, seconds: float, draws: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a checkpoint says of its training; `draws` is what the prior counted in this process."""
-    keys = ("batch_size", "seed", "optimizer", "warmup", "use_law", "trainer", "callbacks")
+    keys = ("batch_size", "seed", "optimizer", "warmup", "use_law", "fisher", "trainer", "callbacks")
     return {
         "steps": trainer.global_step,
         "tasks": trainer.global_step * config.batch_size * trainer.accumulate_grad_batches * trainer.world_size,
@@ -147,6 +181,17 @@ def export(
     measured = {"validation": metrics}
     checkpoints.save(path, module.network, prior, training=summary, metrics=measured, description=description)
     log.info("Wrote %s", path)
+
+
+def add_prior_check(path: Path, network: Network, prior: Prior, tasks: int, seed: int) -> None:
+    """Writes into the trained network's checkpoint what draws of its prior look like, where that can be told."""
+    try:
+        check = PriorCheck.fit(network, prior, tasks=tasks, seed=seed)
+    except ValueError as error:
+        log.warning("Predictors will not tell data unlike the prior's: its draws cannot be summarised. %s", error)
+        return
+    if check is not None:
+        checkpoints.update_prior_check(path, check.document())
 
 
 def run_name(experiment: str | None, prior: str) -> str:

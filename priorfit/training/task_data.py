@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from priorfit.priors import Prior, Task
+from priorfit.task_files import TaskFile
+from priorfit.training.stored_stream import StoredStream
 from priorfit.training.task_stream import VALIDATION, TaskStream, task_generator
 
 
@@ -34,10 +36,20 @@ class TaskData(LightningDataModule):
         seed: chooses the stream.
         validation: `tasks`, `queries` and `context_sizes` of the fixed validation tasks.
         num_workers: processes that draw tasks ahead; 0 draws them in the training process, on its device.
+        file: holds training tasks of this prior in batches of B, to be read instead of drawn; None draws them.
     """
 
-    def __init__(self, prior: Prior, batch_size: int, seed: int, validation: Mapping, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        prior: Prior,
+        batch_size: int,
+        seed: int,
+        validation: Mapping,
+        num_workers: int = 0,
+        file: TaskFile | None = None,
+    ) -> None:
         super().__init__()
+        self.file = file
         self.prior, self.batch_size, self.seed = prior, batch_size, seed
         self.validation, self.num_workers = validation, num_workers
         self.start = 0
@@ -47,8 +59,11 @@ class TaskData(LightningDataModule):
         """The training stream of this rank, from where a resumed run stopped."""
         trainer = self.trainer
         assert trainer is not None
-        device = "cpu" if self.num_workers else trainer.strategy.root_device
-        stream = TaskStream(self.prior, self.batch_size, self.seed, trainer.global_rank, self.start, device)
+        rank, device = trainer.global_rank, "cpu" if self.num_workers else trainer.strategy.root_device
+        if self.file is None:
+            stream = TaskStream(self.prior, self.batch_size, self.seed, rank, self.start, device)
+        else:
+            stream = StoredStream(self.file, self.seed, rank, trainer.world_size, self.start)
         return ResumableLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:

@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from priorfit.priors import Prior, Task
 
-TRAINING, VALIDATION, PREPARATION, EVALUATION = range(4)  # purposes: streams that never meet
+TRAINING, VALIDATION, PREPARATION, EVALUATION, PENALTY = range(5)  # purposes: streams that never meet
 
 
 def task_generator(

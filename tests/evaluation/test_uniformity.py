@@ -53,6 +53,32 @@ def test_the_p_value_is_below_a_twentieth_where_the_curve_leaves_the_band() -> N
     assert 20 < sum(left) < 180
 
 
+@pytest.mark.parametrize("power", [1.0, 1.3])
+def test_log_gamma_is_the_statistic_over_its_quantile(power: float) -> None:
+    """γ = 2 min over i of min(P(Bin(N, z_i) <= R_i), P(Bin(N, z_i) >= R_i)): Säilynoja et al. 2022, equation 8."""
+
+    def gamma(values: np.ndarray) -> float:
+        counts = (values[:, None] <= levels()).sum(0)
+        lower, upper = binom.cdf(counts, 60, levels()), binom.sf(counts - 1, 60, levels())
+        return 2 * np.minimum(lower, upper).min()
+
+    values = RNG.uniform(size=60) ** power
+    threshold = np.quantile([gamma(RNG.uniform(size=60)) for _ in range(2000)], 0.05)
+    found = uniformity(values[:, None])
+    assert found.log_gamma == pytest.approx(math.log(gamma(values) / threshold), abs=0.3)
+    two = uniformity(np.stack([values, values], 1))
+    assert two.log_gamma > found.log_gamma  # the more columns, the smaller the quantile
+    assert two.p_value == pytest.approx(min(1.0, 2 * found.p_value))
+
+
+def test_log_gamma_is_negative_where_the_curve_leaves_the_band() -> None:
+    low, high = band(300)
+    samples = [RNG.beta(1, 1.15, 300) for _ in range(100)]
+    left = [outside(values, low, high) for values in samples]
+    assert left == [uniformity(values[:, None]).log_gamma < 0 for values in samples]
+    assert 10 < sum(left) < 90
+
+
 @pytest.mark.parametrize(
     ("shift", "width"), [(0.0, 0.7), (0.0, 1.4), (0.3, 1.0)], ids=["too narrow", "too wide", "shifted"]
 )
