@@ -11,7 +11,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format wheel clean
+.PHONY: help quickstart test lint format results wheel clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ lint: .venv/dev.stamp ## check style and types
 format: .venv/dev.stamp ## rewrite the files in the style that lint checks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+results: .venv/dev.stamp ## run all comparisons with published systems (hours), and write RESULTS.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m scripts.results $(ARGS)
 
 wheel: $(BIN)/pip ## build dist/*.whl
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .

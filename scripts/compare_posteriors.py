@@ -24,12 +24,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 from tqdm import tqdm
 
-from priorfit.checkpoints import CheckpointError
 from priorfit.distributions.bijections import log_slope
 from priorfit.evaluation.metrics import estimate
 from priorfit.evaluation.scoring import Array, draw_tasks
 from priorfit.evaluation.settings import Settings
-from priorfit.evaluation.writers import markdown_table, with_error, write_text
+from priorfit.evaluation.writers import markdown_table, with_error
 from priorfit.hub import load
 from priorfit.models import Network
 from priorfit.priors import (
@@ -43,6 +42,7 @@ from priorfit.priors import (
     TwoLevelSystem,
 )
 from priorfit.priors.latent_regression import features
+from scripts.threads import run_comparison
 
 SHIPPED = ["dt-conjugate", "dt-linear-gaussian", "dt-gp", "dt-quantum"]
 BATCH = 50  # problems at once
@@ -71,11 +71,15 @@ GP_ROWS = 5  # of the published problem
 
 
 class Scored(NamedTuple):
-    """What network and reference say of each problem, nats, and the network's processor seconds per 1000 problems."""
+    """What network and reference say of each problem, nats, and their processor seconds per 1000 problems.
+
+    The time of the reference is that of finding it, without asking it for draws or densities.
+    """
 
     network: Array
     reference: Array
     seconds: float
+    reference_seconds: float
 
 
 Says = Callable[[Tensor, Tensor], Any]  # prior and rows to a law of the latents
@@ -94,15 +98,17 @@ def score(network: Says, prior: Prior, options: argparse.Namespace, say: Say, n_
         n_rows: of every task; None for the prior's largest number.
     """
     settings = Settings(tasks=options.tasks, batch_size=BATCH, seed=options.seed, device="cpu")
-    seconds, parts = 0.0, []
+    parts, seconds = [], np.zeros(2)
     n_rows = prior.rows[1] if n_rows is None else n_rows  # type: ignore[attr-defined]
     for task in progress(draw_tasks(prior, n_rows, settings), options.tasks, prior.registered_name):
         started = time.process_time()
         posterior = network(*task.observed)
-        seconds += time.process_time() - started
-        parts.append([part.double().numpy() for part in say(posterior, prior.posterior(task), task)])
-    own, reference = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Scored(own, reference, 1000 * seconds / options.tasks)
+        between = time.process_time()
+        reference = prior.posterior(task)
+        seconds += between - started, time.process_time() - between
+        parts.append([part.double().numpy() for part in say(posterior, reference, task)])
+    own, exact = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Scored(own, exact, *(1000 * seconds / options.tasks))
 
 
 def progress(tasks: Iterator[Task], total: int, name: str) -> Iterator[Task]:
@@ -166,11 +172,12 @@ def cells(scored: Scored) -> list[str]:
     columns = [
         with_error(estimate(part[:, None], np.arange(len(part))), 4) for part in (scored.network, scored.reference, gap)
     ]
-    return [*columns, f"{np.median(gap):.4f}", f"{scored.seconds:.3f}"]
+    ratio = scored.reference_seconds / scored.seconds
+    return [*columns, f"{np.median(gap):.4f}", f"{scored.seconds:.3f}", f"{ratio:.2g}"]
 
 
-HEADER = ["network NLL", "reference NLL", "difference", "median", "s per 1000"]
-KL_HEADER = ["network NLL", "reference NLL", "KL", "median KL", "s per 1000"]
+HEADER = ["network NLL", "reference NLL", "difference", "median", "s per 1000", "reference / network"]
+KL_HEADER = ["network NLL", "reference NLL", "KL", "median KL", "s per 1000", "reference / network"]
 
 
 def variance(network: Says, prior: InverseGammaVariance, options: argparse.Namespace) -> str:
@@ -252,10 +259,13 @@ def compare(options: argparse.Namespace) -> str:
         raise ValueError("--tasks must be at least 2, --draws and --components at least 1.")
     heading = (
         f"# Posteriors\n\n{options.tasks} problems, seed {options.seed}; nats, mean ± one standard error; processor "
-        f"seconds of the network per 1000 problems, {BATCH} at a time, {torch.get_num_threads()} thread(s). KL "
-        f"divergences are from the exact posterior, by {options.draws} draws per problem."
+        f"seconds of the network per 1000 problems, {BATCH} at a time, on {torch.get_num_threads()} thread(s), and how "
+        "many times as long finding the reference posterior takes. KL divergences are from the exact posterior, by "
+        f"{options.draws} draws per problem."
     )
-    return "\n\n".join([heading, *(section(name, options) for name in options.checkpoints)])
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)  # of the draws from exact posteriors
+        return "\n\n".join([heading, *(section(name, options) for name in options.checkpoints)])
 
 
 def main() -> None:
@@ -266,16 +276,7 @@ def main() -> None:
     parser.add_argument("--components", type=int, nargs="+", default=[2, 5, 10, 20], help="of mixtures as priors")
     parser.add_argument("--seed", type=int, default=0, help="chooses the problems")
     parser.add_argument("--output", type=Path, help="also write the tables there")
-    options = parser.parse_args()
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(options.seed)  # of the draws from exact posteriors
-            text = compare(options)
-    except (CheckpointError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
-    print(f"\n{text}")
-    if options.output:
-        write_text(options.output, f"{text}\n")
+    run_comparison(parser, compare, 1)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def test_every_kind_of_prior(
     assert [row[0] for row in variance[1:]] == ["wide", "narrow", "InverseGamma(24, 6)"]
     assert [row[0] for row in process[1:]] == ["value", "lengthscale", "both"]
     for row in [*linear[1:], *(line[1:] for line in (*variance[1:], *process[1:])), *system[1:]]:
-        network, reference, gap = (float(cell.split()[0]) for cell in row[-5 - (row is not system[1]) :][:3])
+        network, reference, gap = (float(cell.split()[0]) for cell in row[-6 - (row is not system[1]) :][:3])
         assert gap == pytest.approx(network - reference, abs=2e-4)
 
 
