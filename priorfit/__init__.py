@@ -3,7 +3,8 @@
 Trained networks by name (`list_checkpoints`, `load`) and estimators that predict with them (`PFNClassifier` and
 `PFNRegressor` for tables; `LearningCurveExtrapolator` and `EarlyStopper` for learning curves, whose losses a
 `CurveNormalizer` maps; `MarkovJumpEstimator` for jump processes).
-`PosteriorEstimator` gives posteriors under priors of your own, `GaussianMixtureFilter` follows a state over time.
+`PosteriorEstimator` gives posteriors under priors of your own, `GaussianMixtureFilter` follows a state over time, and
+`predictive_resample` draws any parameter of a table from the posterior that predictions imply.
 Whatever is asked for is imported when first used, so `import priorfit` itself takes no time.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         PFNClassifier,
         PFNRegressor,
         PosteriorEstimator,
+        predictive_resample,
     )
 
     __version__: str
@@ -39,6 +41,7 @@ __all__ = [
     "__version__",
     "list_checkpoints",
     "load",
+    "predictive_resample",
 ]
 
 _HOMES = {
@@ -52,6 +55,7 @@ _HOMES = {
     "PosteriorEstimator": "priorfit.predictors",
     "list_checkpoints": "priorfit.hub",
     "load": "priorfit.hub",
+    "predictive_resample": "priorfit.predictors",
 }
 
 

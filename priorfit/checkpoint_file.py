@@ -7,6 +7,7 @@ The document is the value of "priorfit" in the file's metadata:
     training         how it was trained          metrics      what was measured of it
     description      one sentence                provenance   versions, date, commit
     weights_sha256   digest of the tensors
+    prior_check      where there is one: what data like the prior's look like, see `priorfit.prior_check`
 
 and "priorfit_sha256" beside it is the digest of the document's text.
 

@@ -19,7 +19,7 @@ from priorfit.priors import Prior, priors
 from priorfit.provenance import provenance as facts
 from priorfit.registry import Registered, Registry
 
-__all__ = ["Checkpoint", "CheckpointError", "read", "read_metadata", "save", "update_metrics"]
+__all__ = ["Checkpoint", "CheckpointError", "read", "read_metadata", "save", "update_metrics", "update_prior_check"]
 
 AnyPath = str | os.PathLike[str]
 
@@ -57,6 +57,7 @@ def save(
     description: str = "",
     provenance: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
+    prior_check: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a checkpoint: all of it or, on failure, nothing (an older file of that name stays).
 
@@ -70,6 +71,7 @@ def save(
         provenance: added to the versions, date and commit that are recorded anyway.
         dtype: how parameters are stored: float32, or bfloat16 or float16 for half the size. Buffers keep
             their own.
+        prior_check: what tells data like the prior's from others, a `priorfit.prior_check.PriorCheck.document()`.
 
     Raises:
         CheckpointError: an unregistered class, arguments that JSON does not hold, weights that are not finite
@@ -84,6 +86,7 @@ def save(
             "metrics": plain(metrics or {}),
             "description": description,
             "provenance": {**facts(), **plain(provenance or {})},
+            **({} if prior_check is None else {"prior_check": prior_check}),
         }
         tensors = _stored(network, dtype)
         _check_fits(tensors, _build_network(document["network"]))
@@ -125,6 +128,17 @@ def update_metrics(path: AnyPath, metrics: Mapping[str, Any]) -> Path:
         document, tensors = open_file(Path(path))
         document["metrics"].update(plain(metrics))
         return write(Path(path), document, tensors)
+
+
+def update_prior_check(path: AnyPath, prior_check: Mapping[str, Any]) -> Path:
+    """Writes what tells data like the prior's from others into a checkpoint's document; the weights stay bit for bit.
+
+    Raises:
+        CheckpointError: the file cannot be read or written.
+    """
+    with _explaining(f"The check of '{path}' was not updated"):
+        document, tensors = open_file(Path(path))
+        return write(Path(path), {**document, "prior_check": prior_check}, tensors)
 
 
 @contextmanager

@@ -23,10 +23,11 @@ MAY_NOT_IMPORT = {  # part of the package: modules that it knows nothing of
     "priors": {*TRAINING_ONLY, "sklearn", "priorfit.models", "priorfit.checkpoints"},
     "models": {*TRAINING_ONLY, "sklearn", "priorfit.priors", "priorfit.checkpoints"},
     "predictors": {*TRAINING_ONLY, "priorfit.training", "priorfit.evaluation"},
+    "task_files": {*TRAINING_ONLY, "sklearn", "priorfit.models", "priorfit.checkpoints"},
     "checkpoints.py": {*TRAINING_ONLY, "sklearn", "priorfit.training", "priorfit.evaluation"},
 }
 UPPER = {"priorfit.training", "priorfit.evaluation", "priorfit.predictors"}
-for lower in ("distributions", "priors", "models"):
+for lower in ("distributions", "priors", "models", "task_files"):
     MAY_NOT_IMPORT[lower] |= UPPER
 
 

@@ -73,6 +73,19 @@ class ClassHead(Head):
         scores = own.sum(1) / (y.shape[1] + 1)
         return Stack(stack_classes(logs, y.long()), scores, torch.softmax(scores, -1), torch.zeros_like(given.scale))
 
+    def summary(self, opinions: Tensor, predictions: Predictions, y: Tensor, given: Given, stack: Stack) -> Tensor:
+        """Log losses of the product of experts, of the worst rows, against their expectation, and of frequencies."""
+        stacked = torch.einsum("bs,bnsk->bnk", stack.weights, opinions)
+        logs = stacked.masked_fill(~self._exist(given.n_classes)[:, None], NEVER).log_softmax(-1)  # (B, n, K)
+        losses = -logs.gather(2, y.long()[..., None])[..., 0]
+        expected = -(logs.exp() * logs).sum(-1)
+        spread = (logs.exp() * (logs + expected[..., None]).square()).sum(-1)
+        excess = (losses - expected).sum(1) / (spread.sum(1) + 0.1).sqrt()
+        worst = losses.topk(max(1, losses.shape[1] // 20), 1).values.mean(1)
+        entropy = -torch.special.xlogy(given.loc, given.loc).sum(-1) / given.n_classes.log()
+        gain = stack.scores.amax(1) - stack.scores[:, :2].amax(1)  # the first two are linear
+        return torch.stack([losses.mean(1) / given.n_classes.log(), worst, excess, gain, entropy], 1)
+
     def describe_rows(self, opinions: Tensor, predictions: Predictions, stack: Stack) -> Tensor:
         """All that experts say of rows, (B, N, row_size)."""
         stacked = torch.einsum("bs,bnsk->bnk", stack.weights, opinions)

@@ -19,6 +19,7 @@ from priorfit.models.attention import zeroed
 from priorfit.models.bar_layout import student_masses, wide_borders
 from priorfit.models.base import Network, networks
 from priorfit.models.checks import check_curves
+from priorfit.models.curve_summary import CURVE_SUMMARIES, summarized
 from priorfit.models.linear_predictor import LinearPredictor, Prediction
 
 Output = tuple[Tensor, Tensor, Tensor]
@@ -61,6 +62,7 @@ class CurvePFN(Network):
         ValueError: sizes that are not positive, or more basis functions than steps.
     """
 
+    summary_names = CURVE_SUMMARIES
     value_loc: Tensor
     value_scale: Tensor
     borders: Tensor
@@ -141,6 +143,19 @@ class CurvePFN(Network):
         """The bar distributions of logits (B, m, K), locations and scales, batch shape (B, m)."""
         logits, loc, scale = output
         return BarDistribution(logits, self.borders, loc, scale)
+
+    def summary(self, steps: Tensor, values: Tensor, query_steps: Tensor, visible: Tensor) -> Tensor:
+        """Where values lie, and how well later ones are predicted from the first of them, (B, 13)."""
+        lengths = self.n_observed(steps, values, query_steps, visible)
+        result = torch.full((len(values), len(self.summary_names)), torch.nan, device=values.device)
+        for length in lengths[lengths > 0].unique().tolist():
+            own = lengths == length
+            result[own] = summarized(self, steps[own, :length], values[own, :length])
+        return result
+
+    def n_observed(self, steps: Tensor, values: Tensor, query_steps: Tensor, visible: Tensor) -> Tensor:
+        """The number of steps that any query sees, (B,)."""
+        return visible.amax(1)
 
     def _times(self, last: Tensor, query_steps: Tensor, visible: Tensor) -> Tensor:
         """Features of when: the last step seen, how many were, and the query's step, (B, m, 6)."""

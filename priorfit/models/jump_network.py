@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from priorfit.distributions import RateLaw
 from priorfit.models.attention import zeroed
@@ -27,6 +28,7 @@ from priorfit.models.jump_scoring import (
     used,
 )
 from priorfit.models.jump_smoother import smooth
+from priorfit.models.jump_summary import JUMP_SUMMARIES, summarized
 
 N_NODES = 32  # gaps at which transition probabilities are computed
 FEW = 48  # paths of the first rounds
@@ -47,6 +49,7 @@ class Statistics(NamedTuple):
     pairs: Tensor  # (B, S, S, PAIR_FEATURES)
     states: Tensor  # (B, S, STATE_FEATURES)
     globals: Tensor  # (B, GLOBAL_FEATURES)
+    summary: Tensor  # (B, J), see `JumpNetwork.summary`
 
 
 @networks.register("jump_network")
@@ -67,6 +70,7 @@ class JumpNetwork(Network):
         hidden: width inside its layers.
     """
 
+    summary_names = JUMP_SUMMARIES
     spread: Tensor  # (C,), where the components start, in standard deviations
 
     def __init__(
@@ -90,8 +94,29 @@ class JumpNetwork(Network):
 
     def compute(self, times: Tensor, states: Tensor, n_states: Tensor) -> Output:
         """The parameters of `RateLaw`, in the units of `times`."""
+        return self._answer(self._look(times, states, n_states))
+
+    def summary(self, times: Tensor, states: Tensor, n_states: Tensor) -> Tensor:
+        """How well the best rates explain the paths, (B, 8)."""
+        return self._look(times, states, n_states).summary
+
+    def with_summary(self, times: Tensor, states: Tensor, n_states: Tensor) -> tuple[Distribution, Tensor]:
+        """What `forward` and `summary` return."""
+        self.check(times, states, n_states)
+        known = self._look(times, states, n_states)
+        return self.distribution(self._answer(known)), known.summary
+
+    def n_observed(self, times: Tensor, states: Tensor, n_states: Tensor) -> Tensor:
+        """The number of paths, (B,)."""
+        return (states[..., 0] >= 0).sum(1)
+
+    def _look(self, times: Tensor, states: Tensor, n_states: Tensor) -> Statistics:
+        """What the likelihood says."""
         with torch.no_grad(), torch.autocast(times.device.type, enabled=False):
-            known = statistics(times, states, int(n_states[0]))
+            return statistics(times, states, int(n_states[0]))
+
+    def _answer(self, known: Statistics) -> Output:
+        """What the network makes of that."""
         tokens = self._embed(known)
         for block in self.blocks:
             tokens = block(tokens)
@@ -132,11 +157,13 @@ def statistics(times: Tensor, states: Tensor, n_states: int) -> Statistics:
     fit = improve(panel, fit, ROUNDS[1])
     transitions = transition_matrices(fit.rates, panel.nodes)
     smoothed = smooth(panel, transitions.float(), fit.initial.float(), fit.noise.float())
-    evidence = expected_evidence(fit.rates, *used(smoothed.weights.double() * transitions, panel.nodes))
-    return _describe(panel, fit, evidence)
+    counts = smoothed.weights.double() * transitions
+    evidence = expected_evidence(fit.rates, *used(counts, panel.nodes))
+    summary = summarized(panel, fit, transitions, counts, evidence.dwell)
+    return _describe(panel, fit, evidence, summary)
 
 
-def _describe(panel: Panel, fit: Fit, evidence: Evidence) -> Statistics:
+def _describe(panel: Panel, fit: Fit, evidence: Evidence, summary: Tensor) -> Statistics:
     """Features of moderate size."""
     n_states = fit.rates.shape[-1]
     eye = torch.eye(n_states, dtype=torch.bool, device=fit.rates.device)
@@ -167,7 +194,7 @@ def _describe(panel: Panel, fit: Fit, evidence: Evidence) -> Statistics:
     scaled = [torch.stack(part, -1).float() for part in (pairs, spent, whole)]
     scaled = [scaled[0] / 2, scaled[1] / 2, scaled[2].clamp(-REACH, REACH)]
     unit = panel.unit.log().float()
-    return Statistics(log_rates.float(), deviations.float(), fit.initial.float(), unit, *scaled)
+    return Statistics(log_rates.float(), deviations.float(), fit.initial.float(), unit, *scaled, summary=summary)
 
 
 def _deviations(information: Tensor, eye: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ d latent dimensions, F features, W width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ from priorfit.sources import as_sources, row_width
 PRIOR_KINDS = ("mixture", "parameters")
 QUARTILES = (0.25, 0.5, 0.75)
 QUARTILE_RANGE = 1.349  # of a normal law, in standard deviations
+NEAR = 2.0  # spreads: observations no farther out are like the prior's
+LEARNED = 0.02  # least share of a prior variance that observations take away: less is rounding
 
 
 @networks.register("mixture_transformer")
@@ -66,6 +69,13 @@ class MixtureTransformer(Network):
     """
 
     preparation_context = None  # the scales of rows are needed, too
+    summary_names = (
+        "distance of the prior from those of the training",
+        "distance of observations from those of the training",
+        "spread of observations",
+        "conflict of prior and observations",
+        "narrowing of the prior by observations",
+    )
     latent_loc: Tensor
     latent_scale: Tensor
 
@@ -139,13 +149,30 @@ class MixtureTransformer(Network):
         if self.prior is not None:
             self.prior.fit(tokens)
 
-    def prior_distance(self, prior: Tensor) -> Tensor:
-        """How far priors (B, T, C) are from those that the network was trained with, in their spreads: (B,)."""
-        return self.prior_range(prior)
+    def summary(self, prior: Tensor, rows: Tensor) -> Tensor:
+        """How far prior and rows are from those of the training, and how they fit together, (B, 5)."""
+        return self._summary(prior, rows, self.compute(prior, rows))
 
-    def row_distance(self, rows: Tensor) -> Tensor:
-        """How far rows (B, N, D) are from those that the network was trained with, in their spreads: (B, N)."""
-        return self.rows(rows)[0].abs().amax(-1)  # cosines and sines are never far
+    def with_summary(self, prior: Tensor, rows: Tensor) -> tuple[Distribution, Tensor]:
+        """What `forward` and `summary` return."""
+        self.check(prior, rows)
+        output = self.compute(prior, rows)
+        return self.distribution(output), self._summary(prior, rows, output)
+
+    def n_observed(self, prior: Tensor, rows: Tensor) -> Tensor:
+        """The number of rows, (B,)."""
+        return torch.full((len(rows),), rows.shape[1], device=rows.device)
+
+    def _summary(self, prior: Tensor, rows: Tensor, output: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """What `summary` returns, given the posterior."""
+        near = math.sqrt(2 * math.log(max(2, prior[0].numel())))  # about the largest of so many normal numbers
+        far = self.prior_range(prior).clamp(min=near).log()  # to be nearer is not unusual
+        if not rows.shape[1]:
+            return torch.cat([far[:, None], torch.full((len(rows), 4), torch.nan, device=rows.device)], 1)
+        values = self.rows(rows)[0]  # cosines and sines are never far
+        looks = values.abs().amax((1, 2)).clamp(min=NEAR), values.square().mean((1, 2)).sqrt().clamp(min=0.1)
+        posterior = self._standardized(MixtureTensors(*output))
+        return torch.stack([far, *(part.log() for part in looks), *conflict(self._read(prior.float()), posterior)], 1)
 
     def check(self, prior: Tensor, rows: Tensor) -> None:
         """Refuses what is not as in `Evidence`, with the sizes of this network."""
@@ -215,6 +242,27 @@ class MixtureTransformer(Network):
         k = components.shape[1]
         components, _ = last(tokens[:, :k], coordinates[:, :k], k, cache)  # nobody asks what rows become
         return self.norm(components)
+
+
+def conflict(prior: MixtureTensors, posterior: MixtureTensors) -> tuple[Tensor, Tensor]:
+    """How surprising it is where observations moved a mixture, and how much they narrowed it, both (B,) logarithms.
+
+    Means m move by what has the covariance C₀ - C₁ under the prior predictive law if all is Gaussian, so
+    (m₁ - m₀)ᵀ (C₀ - C₁)⁻¹ (m₁ - m₀) / d is about 1 unless prior and observations contradict each other. Source: Evans
+    and Moshonov 2006, "Checking for prior-data conflict".
+    """
+    (first, before), (second, after) = (moments(mixture) for mixture in (prior, posterior))
+    white = torch.linalg.inv(torch.linalg.cholesky(before))
+    moved = (white @ (second - first)[..., None])[..., 0]  # (B, d)
+    shares, axes = torch.linalg.eigh(white @ after @ white.mT)
+    along = (axes.mT @ moved[..., None])[..., 0].square() / (1 - shares).clamp(min=LEARNED)
+    return (along.mean(-1) + 1e-3).log().float(), shares.clamp(min=1e-9).log().mean(-1).float()
+
+
+def moments(mixture: MixtureTensors) -> tuple[Tensor, Tensor]:
+    """Mean (B, d) and covariance (B, d, d) of mixtures."""
+    law = GaussianMixture(*(part.double() for part in mixture), validate_args=False)
+    return law.mean, law.covariance_matrix
 
 
 def embedding(n_features: int, width: int) -> nn.Sequential:

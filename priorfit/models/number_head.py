@@ -71,6 +71,16 @@ class NumberHead(Head):
         log_spread = ((misses.sum(1, keepdim=True) + 1) / (n + 1)).log() / 2
         return Stack(weights, scores, shares, log_spread)
 
+    def summary(self, opinions: Tensor, predictions: Predictions, y: Tensor, given: Given, stack: Stack) -> Tensor:
+        """Log errors of the sum of experts, their tails, their size against the predicted one, and targets' tails."""
+        z, means = (y - given.loc) / given.scale, opinions[..., 0]
+        errors = z - torch.einsum("bs,bns->bn", stack.weights, means)
+        misses = (errors / self._std(predictions, stack.shares)).square()
+        error, miss = (part.mean(1).clamp(min=1e-8).log() / 2 for part in (errors.square(), misses))
+        tails = misses.square().mean(1).clamp(min=1e-16).log() / 4 - miss
+        gain = stack.scores[:, :2].amin(1) - stack.scores.amin(1)  # the first two are linear
+        return torch.stack([error, tails, miss, gain, z.pow(4).mean(1).clamp(min=1e-3).log() / 4], 1)
+
     def _std(self, predictions: Predictions, shares: Tensor) -> Tensor:
         """The geometric mean of the experts' standard deviations, (B, N)."""
         return torch.einsum("bs,bns->bn", shares, predictions.std.clamp(min=1e-6).log()).exp()

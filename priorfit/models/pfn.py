@@ -17,8 +17,10 @@ from priorfit.distributions.bar import quantile_borders
 from priorfit.models.attention import Block, KeysValues, zero_padded, zeroed
 from priorfit.models.base import Network, networks
 from priorfit.models.checks import check_regression
+from priorfit.models.held_out import SURPRISES, along, folds, surprises
 
 Cache = list[KeysValues]
+FEWEST = 5  # rows whose spread and tails `summary` looks at
 
 
 @networks.register("pfn")
@@ -42,6 +44,14 @@ class PFN(Network):
         ValueError: sizes that are not positive, or heads that do not divide the width.
     """
 
+    summary_names = (
+        "typical distance of inputs from the prior's centre",
+        "largest distance of an input from the prior's centre",
+        "mean of targets",
+        "spread of targets",
+        "tails of targets",
+        *SURPRISES,
+    )
     x_loc: Tensor
     x_scale: Tensor
     y_loc: Tensor
@@ -137,6 +147,35 @@ class PFN(Network):
         for block, keys_values in zip(self.blocks, cache, strict=True):
             tokens, _ = block(tokens, coordinates, 0, keys_values)
         return self.distribution(self.head(tokens).float())
+
+    def summary(self, x_context: Tensor, y_context: Tensor, *_: Tensor) -> Tensor:
+        """How inputs and targets lie, and how well some of the rows are predicted from others, (B, 9)."""
+        x, y = (x_context - self.x_loc) / self.x_scale, (y_context - self.y_loc) / self.y_scale
+        n = y.shape[1]
+        if not n:
+            return torch.full((len(y), len(self.summary_names)), torch.nan, device=y.device)
+        spread = y.std(1, correction=0)
+        tails = (y - y.mean(1, keepdim=True)).abs().amax(1) / spread
+        parts = [x.square().mean((1, 2)).log() / 2, x.abs().amax((1, 2)).log(), y.mean(1), spread.log(), tails.log()]
+        looks = torch.stack(parts, 1)
+        if n < FEWEST:
+            looks[:, 3:] = torch.nan
+        return torch.cat([looks, self._held_out(x_context, y_context, along(x, y), folds(n))], 1)
+
+    def _held_out(self, x: Tensor, y: Tensor, order: Tensor, chosen: tuple[Tensor, Tensor]) -> Tensor:
+        """Surprises (B, 4) of the rows that folds hold out, see `priorfit.models.held_out`."""
+        task = torch.arange(len(y), device=y.device)[:, None]
+        (context, context_y), (held_out, held_out_y) = (
+            (x[task, at].flatten(0, 1), y[task, at].flatten(0, 1))
+            for at in (order[:, rows].transpose(0, 1) for rows in chosen)
+        )
+        bars = self.distribution(self.compute(context, context_y, held_out))
+        measured = bars.log_prob(held_out_y) + self.y_scale.log(), bars.cdf(held_out_y)
+        return surprises(*(part.unflatten(0, (-1, len(y))).transpose(0, 1).flatten(1) for part in measured))
+
+    def n_observed(self, x_context: Tensor, y_context: Tensor, *_: Tensor) -> Tensor:
+        """The number of context rows, (B,)."""
+        return torch.full((len(y_context),), y_context.shape[1], device=y_context.device)
 
     def _x_tokens(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embeds inputs (B, rows, F): tokens (B, rows, D) and coordinates x, x² (B, rows, 2 max_features)."""

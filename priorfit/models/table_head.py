@@ -5,6 +5,7 @@ Letters: B tasks, n context rows, N rows of any kind, D width, S experts, K clas
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,14 @@ from torch import Tensor, nn
 
 from priorfit.models.kernel_experts import Predictions
 from priorfit.models.second_opinions import Second
+
+SURPRISES = (  # of context rows, predicted from the others
+    "mean surprise of rows",
+    "surprise of the least expected rows",
+    "surprise of rows against what the experts expect",
+    "what fitted experts see beyond a linear one",
+    "spread of targets over rows",
+)
 
 
 class Given(NamedTuple):
@@ -31,7 +40,7 @@ class Stack(NamedTuple):
     log_spread: Tensor  # (B, 1): what the shares' standard deviations have to be multiplied with
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """What both kinds share: layers that read what the experts say.
 
     Args:
@@ -62,6 +71,10 @@ class Head(nn.Module):
             Predictions of all experts, and what `consult_again` needs for queries.
         """
         return predictions, None
+
+    @abstractmethod
+    def summary(self, opinions: Tensor, predictions: Predictions, y: Tensor, given: Given, stack: Stack) -> Tensor:
+        """How the stacked experts fare on the context, in the numbers named in `SURPRISES`, (B, 5)."""
 
     def consult_again(self, predictions: Predictions, second: Second | None, given: Given) -> Predictions:
         """Predictions for queries, (B, m, S, K), with second opinions."""

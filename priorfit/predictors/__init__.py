@@ -8,9 +8,11 @@ from priorfit.predictors.early_stopping import EarlyStopper, StopDecision
 from priorfit.predictors.gaussian_mixture_filter import GaussianMixtureFilter
 from priorfit.predictors.learning_curve_extrapolator import LearningCurveExtrapolator
 from priorfit.predictors.markov_jump_estimator import MarkovJumpEstimator
+from priorfit.predictors.martingale_defect import MartingaleDefect
 from priorfit.predictors.pfn_classifier import PFNClassifier
 from priorfit.predictors.pfn_regressor import PFNRegressor
 from priorfit.predictors.posterior_estimator import PosteriorEstimator
+from priorfit.predictors.predictive_resampling import MartingalePosterior, predictive_resample
 
 __all__ = [
     "CurveNormalizer",
@@ -18,8 +20,11 @@ __all__ = [
     "GaussianMixtureFilter",
     "LearningCurveExtrapolator",
     "MarkovJumpEstimator",
+    "MartingaleDefect",
+    "MartingalePosterior",
     "PFNClassifier",
     "PFNRegressor",
     "PosteriorEstimator",
     "StopDecision",
+    "predictive_resample",
 ]

@@ -6,7 +6,7 @@ Letters: S series, t steps, k components, d dimensions of the state, N rows of o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +23,19 @@ from priorfit.predictors.limits import check_count
 from priorfit.predictors.loading import PosteriorNetwork
 from priorfit.predictors.mixture_tools import as_mixture, floor_weights, join_mixtures, map_mixture, split_components
 from priorfit.predictors.posterior_estimator import PosteriorEstimator
-from priorfit.predictors.unfamiliar import warn_of_many_rows
+from priorfit.predictors.unfamiliar import unfamiliarity, warn_of_many_rows
 from priorfit.sources import Source, pack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class Look(NamedTuple):
+    """What updates of one step looked like to the network."""
+
+    series: Tensor  # (s,), which they are of
+    summary: Tensor | None  # (s, J)
+    sizes: Tensor  # (s,)
 
 
 class GaussianMixtureFilter(PosteriorEstimator):
@@ -52,6 +60,9 @@ class GaussianMixtureFilter(PosteriorEstimator):
     Attributes:
         beliefs_: of each step the law of the state given the observations up to then, batch shape (S, t), or (t,) for
             one series; set by `filter`.
+        unfamiliarity_: how unlike the draws of the training's prior each update is, (S, t) or (t,): 1 in 200 draws is
+            above 1, and a warning tells of more than that. NaN where nothing was observed, and where the checkpoint has
+            no check; set by `filter`.
         metadata_: the checkpoint's own description of itself (see `priorfit.checkpoint_file`).
 
     Example:
@@ -107,24 +118,22 @@ class GaussianMixtureFilter(PosteriorEstimator):
         belief = _expanded(first, n_series)
         alone = alone and not first.batch_shape
         self._dynamics(network.n_latent)  # refused before anything is computed
-        observed = {name: value[~value[..., 0].isnan()][:, None] for name, value in values.items()}  # (n, 1, size)
-        for name, value in observed.items():
-            self._warn_of_far_rows(network, pack(network.sources, {name: value}))
         warn_of_many_rows(max(value.shape[2] for value in values.values()), self.metadata_)
         belief = split_components(belief, self.n_components)
         if not 0 <= self.min_weight < 1 / belief.n_components:
             raise ValueError(
                 f"min_weight must be from 0 to less than 1 / {belief.n_components}, not {self.min_weight!r}."
             )
-        expected, beliefs = [], []
+        beliefs, looks = [], []
         for step in range(n_steps):
             belief = self.predict(belief) if step else belief
-            expected.append(belief.packed())
-            belief = self._seen(network, belief, {name: value[:, step] for name, value in values.items()})
+            belief, of_step = self._seen(network, belief, {name: value[:, step] for name, value in values.items()})
             beliefs.append(belief)
-        self._warn_if_far(network, torch.cat(expected))
+            looks.append(of_step)
+        scores = self._compared(network, looks, n_series)
         joined = join_mixtures(beliefs, lambda parts: torch.stack(list(parts), 1))
         self.beliefs_ = map_mixture(joined, lambda part: part[0]) if alone else joined
+        self.unfamiliarity_ = scores[0] if alone else scores
         return self.beliefs_
 
     def predict(self, belief: GaussianMixture) -> GaussianMixture:
@@ -224,7 +233,22 @@ class GaussianMixtureFilter(PosteriorEstimator):
             raise ValueError("process_noise must be a covariance matrix: symmetric, with no negative eigenvalue.")
         return read["transition_matrix"], read.get("offset"), noise
 
-    def _seen(self, network: PosteriorNetwork, belief: GaussianMixture, values: dict[str, Tensor]) -> GaussianMixture:
+    def _compared(self, network: PosteriorNetwork, looks: list[list[Look]], n_series: int) -> ndarray:
+        """How unlike the training's draws the problems of each step are, (S, t), NaN where nothing was observed."""
+        scores = np.full((n_series, len(looks)), np.nan)
+        flat = [(step, look) for step, of_step in enumerate(looks) for look in of_step]
+        if not flat:
+            return scores
+        parts = [look.summary for _, look in flat], [look.sizes for _, look in flat]
+        found = unfamiliarity(self.metadata_, network, *parts, "updates" if scores.size > 1 else "update")
+        places = [(look.series.numpy(), np.full(len(look.series), step)) for step, look in flat]
+        series, steps = (np.concatenate(part) for part in zip(*places, strict=True))
+        scores[series, steps] = found
+        return scores
+
+    def _seen(
+        self, network: PosteriorNetwork, belief: GaussianMixture, values: dict[str, Tensor]
+    ) -> tuple[GaussianMixture, list[Look]]:
         """Beliefs (S,) given the observations (S, N, size) of one step, of which some may be missing.
 
         The rows of a forward pass are of the same sources: series that lack the same ones go together.
@@ -232,16 +256,19 @@ class GaussianMixtureFilter(PosteriorEstimator):
         present = torch.cat([~value[..., 0].isnan() for value in values.values()], 1)  # (S, rows of all sources)
         patterns, of_series = present.unique(dim=0, return_inverse=True)
         parts = [part.clone() for part in (belief.log_weights, belief.means, belief.scale_trils)]
+        looks = []
         for index, pattern in enumerate(patterns):
             if not pattern.any():
                 continue  # nothing was observed: the belief stays
             chosen = (of_series == index).nonzero()[:, 0]
             rows = _rows(network.sources, values, chosen, pattern)
             prior = map_mixture(belief, lambda part, chosen=chosen: part[chosen])
-            seen = floor_weights(self._posterior(network, prior.packed(), rows), self.min_weight)  # type: ignore[arg-type]
+            posterior, summary = self._posterior(network, prior.packed(), rows)
+            looks.append(Look(chosen, summary, network.n_observed(prior.packed(), rows)))
+            seen = floor_weights(posterior, self.min_weight)  # type: ignore[arg-type]
             for whole, part in zip(parts, (seen.log_weights, seen.means, seen.scale_trils), strict=True):
                 whole[chosen] = part
-        return GaussianMixture(*parts, validate_args=False)
+        return GaussianMixture(*parts, validate_args=False), looks
 
 
 def _rows(sources: Sequence[Source], values: dict[str, Tensor], chosen: Tensor, pattern: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from priorfit.predictors.limits import check_count, check_horizon
 from priorfit.predictors.loading import CurveNetwork, network_on, resolve_device
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.outputs import DECILES, joined, quantiles_of, rows_of
+from priorfit.predictors.unfamiliar import unfamiliarity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +55,8 @@ class LearningCurveExtrapolator(NetworkEstimator):
         n_curves_: C, the number of curves.
         last_steps_: the last observed step of each, 0 where nothing was observed, (C,).
         horizon_: the largest step that the network was trained on.
+        unfamiliarity_: how unlike the draws of the training's prior what was observed of each curve is, (C,): 1 in 200
+            draws is above 1, and a warning tells of such. NaN where the checkpoint has no check.
         metadata_: the checkpoint's own description of itself (see `priorfit.checkpoint_file`).
 
     Example:
@@ -107,6 +110,7 @@ class LearningCurveExtrapolator(NetworkEstimator):
         self._attach(network, device)
         self.n_curves_, self.last_steps_ = len(observed.lengths), observed.last_steps
         self.horizon_, self.metadata_ = horizon, checkpoint.metadata
+        self.unfamiliarity_ = self._compared(network)
         return self
 
     def predict(
@@ -255,6 +259,15 @@ class LearningCurveExtrapolator(NetworkEstimator):
         observed = read_curves(curves, steps)
         check_horizon("The curves go up to step", observed.last_steps.max(), horizon, self.ignore_horizon)
         return observed
+
+    def _compared(self, network: CurveNetwork) -> ndarray:
+        """How unlike the training's draws what was observed of each curve is, (C,)."""
+        next_ = Queries(self._prefixes, self.last_steps_[:, None] + 1, (len(self.last_steps_), 1))
+        with torch.inference_mode():
+            parts = [part.to_network(self._device) for part in next_.split(self.batch_size)]
+            looks = [(network.summary(*part), network.n_observed(*part)) for part in parts]
+        summaries, sizes = zip(*looks, strict=True)
+        return unfamiliarity(self.metadata_, network, summaries, sizes, "curves" if self.n_curves_ > 1 else "curve")
 
     def _ask(self, steps: ArrayLike, curves: slice | Sequence[int] = slice(None)) -> Queries:
         """What a prediction is about, checked; and the network is there."""

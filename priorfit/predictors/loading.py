@@ -41,6 +41,10 @@ class RegressionNetwork(Protocol):
         """The targets at x_query (B, m, F), batch shape (B, m), given an encoded context."""
         ...
 
+    def summary(self, x_context: Tensor, y_context: Tensor) -> Tensor | None:
+        """See `Network.summary`."""
+        ...
+
 
 class TableNetwork(Protocol):
     """What a network must offer to predict tables of any kind: it standardises inputs and targets itself.
@@ -82,6 +86,14 @@ class CurveNetwork(Protocol):
         """
         ...
 
+    def summary(self, steps: Tensor, values: Tensor, query_steps: Tensor, visible: Tensor) -> Tensor | None:
+        """See `Network.summary`."""
+        ...
+
+    def n_observed(self, steps: Tensor, values: Tensor, query_steps: Tensor, visible: Tensor) -> Tensor:
+        """See `Network.n_observed`."""
+        ...
+
 
 class PosteriorNetwork(Protocol):
     """What a network must offer to give posteriors of latent vectors.
@@ -103,16 +115,12 @@ class PosteriorNetwork(Protocol):
     prior_width: int
     n_components: int
 
-    def prior_distance(self, prior: Tensor) -> Tensor:
-        """How far priors (B, T, C) are from those of its training, (B,), in their typical spread."""
+    def with_summary(self, prior: Tensor, rows: Tensor) -> tuple[GaussianMixture | TransformedMixture, Tensor | None]:
+        """Posteriors given prior tokens (B, T, C) and rows (B, N, D), batch shape (B,); see `Network.with_summary`."""
         ...
 
-    def row_distance(self, rows: Tensor) -> Tensor:
-        """How far observations among rows (B, N, D) are from those of its training, (B, N), in their typical spread."""
-        ...
-
-    def __call__(self, prior: Tensor, rows: Tensor) -> GaussianMixture | TransformedMixture:
-        """The posteriors given prior tokens (B, T, C) and rows (B, N, D), batch shape (B,)."""
+    def n_observed(self, prior: Tensor, rows: Tensor) -> Tensor:
+        """See `Network.n_observed`."""
         ...
 
 
@@ -125,8 +133,12 @@ class RateNetwork(Protocol):
 
     max_states: int
 
-    def __call__(self, times: Tensor, states: Tensor, n_states: Tensor) -> RateLaw:
-        """Rates and initial laws, batch shape (B,), given a `priorfit.priors.task.JumpPaths`."""
+    def with_summary(self, times: Tensor, states: Tensor, n_states: Tensor) -> tuple[RateLaw, Tensor | None]:
+        """Rates and initial laws, batch shape (B,), given `priorfit.priors.JumpPaths`; see `Network.with_summary`."""
+        ...
+
+    def n_observed(self, times: Tensor, states: Tensor, n_states: Tensor) -> Tensor:
+        """See `Network.n_observed`."""
         ...
 
 

@@ -17,6 +17,7 @@ from numpy.random import RandomState
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from priorfit.checkpoints import AnyPath, Checkpoint
 from priorfit.predictors.curve_plot import new_axes
@@ -37,6 +38,7 @@ from priorfit.predictors.limits import check_count
 from priorfit.predictors.loading import RateNetwork, network_on, resolve_device
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.path_likelihood import path_log_likelihoods
+from priorfit.predictors.unfamiliar import unfamiliarity
 from priorfit.registry import closest
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class MarkovJumpEstimator(NetworkEstimator):
             from `rate_matrix_`; see `priorfit.predictors.jump_quantities`.
         log_rate_covariance_: of the logarithms of the rates, in the order of the rows, (E, E); with refine only.
         label_noise_: share of the observed states that seem wrong; with refine only.
+        unfamiliarity_: how unlike the draws of the training's prior the paths are: 1 in 200 draws is above 1, and a
+            warning tells of such. NaN where the checkpoint has no check.
         metadata_: the checkpoint's own description of itself (see `priorfit.checkpoint_file`).
 
     Example:
@@ -123,7 +127,8 @@ class MarkovJumpEstimator(NetworkEstimator):
             raise ValueError("Every path has one observation, which tells nothing of rates: at least two are needed.")
         n_states = count_states(observed, self.n_states, network.max_states)
         check_lengths(observed, checkpoint.metadata)
-        posterior = self._posterior(network, device, observed, n_states)
+        posterior, summary, size = self._posterior(network, device, observed, n_states)
+        (self.unfamiliarity_,) = unfamiliarity(checkpoint.metadata, network, [summary], [size], "paths").tolist()
         self._attach(network, device)
         self._observed, self.metadata_ = observed, checkpoint.metadata
         self.n_states_, self.n_paths_ = n_states, len(observed.states)
@@ -132,17 +137,20 @@ class MarkovJumpEstimator(NetworkEstimator):
 
     def _posterior(
         self, network: RateNetwork, device: torch.device, observed: ObservedPaths, n_states: int
-    ) -> RatePosterior:
-        """What the network, or the likelihood after it, makes of the paths."""
+    ) -> tuple[RatePosterior, Tensor | None, Tensor]:
+        """What the network, or the likelihood after it, makes of the paths; their summary (1, J), and its size (1,)."""
         unit = observed.mean_gap  # float32 does not hold the square of every rate in every unit
         single = observed.lengths == 1  # none such in training; what they tell is added to the initial law
         times = torch.from_numpy(observed.times[~single] / unit)[None]  # float64: short gaps late in long paths
         states, count = torch.from_numpy(observed.states[~single])[None], torch.tensor([n_states])
         with torch.inference_mode():
-            found = RatePosterior.of_network(network(times.to(device), states.to(device), count.to(device)))
+            arguments = times.to(device), states.to(device), count.to(device)
+            law, summary = network.with_summary(*arguments)
+            found, size = RatePosterior.of_network(law), network.n_observed(*arguments)
             if self.refine:
                 found = refined(times, states, found)
-        return found.with_starts(np.bincount(observed.states[single, 0], minlength=n_states)).per(unit)
+        found = found.with_starts(np.bincount(observed.states[single, 0], minlength=n_states)).per(unit)
+        return found, summary, size
 
     def _set(self, posterior: RatePosterior) -> None:
         """The attributes that users read."""

@@ -67,6 +67,11 @@ class MemberTables:
         categorical = np.stack([self.categorical[member.features] for member in self.members])
         return x, _float32(np.stack(y)), torch.from_numpy(categorical), torch.full((len(x),), self.n_groups)
 
+    def summary(self, network: Any, caches: Any, device: Any) -> tuple[Tensor | None, Tensor]:
+        """The network's summary of what the first member sees, (1, J), of its encoded `caches`; and the rows, (1,)."""
+        summary, rows = getattr(caches[0], "summary", None), self.members[0].rows
+        return None if summary is None else summary[:1], torch.tensor([len(self.x if rows is None else rows)])
+
     def queries(self, x: ndarray) -> Tensor:
         """Queries, in the user's columns, as the members see them, (E, m, F), float32."""
         return self._seen(select(x, self.kept), [slice(None)] * len(self.members))

@@ -49,6 +49,8 @@ class PFNRegressor(RegressorMixin, TableEstimator):
             take tables.
 
     Attributes:
+        unfamiliarity_: how unlike the draws of the training's prior the training rows are, to the first member of an
+            ensemble: 1 in 200 draws is above 1, and a warning tells of such. NaN where the checkpoint has no check.
         metadata_: the checkpoint's own description of itself (see `priorfit.checkpoint_file`).
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 

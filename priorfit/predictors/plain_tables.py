@@ -58,6 +58,12 @@ class PlainTables(NamedTuple):
         """The arguments of the network's `encode`."""
         return torch.from_numpy(self.x)[None], torch.from_numpy(self.y)[None]
 
+    def summary(self, network: RegressionNetwork, caches: Any, device: torch.device) -> tuple[Tensor | None, Tensor]:
+        """The network's summary of the training rows, (1, J), and their number, (1,)."""
+        with torch.inference_mode():
+            summary = network.summary(*(part.to(device) for part in self.context()))
+        return summary, torch.tensor([len(self.y)])
+
     def queries(self, x: ndarray) -> Tensor:
         """Queries x (m, F) as the network takes them, (1, m, F), float32.
 

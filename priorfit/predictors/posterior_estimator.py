@@ -21,7 +21,7 @@ from priorfit.predictors.loading import PosteriorNetwork, network_on, resolve_de
 from priorfit.predictors.mixture_tools import as_mixture, join_mixtures, map_mixture, split_components
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.prior_families import parameter_tokens
-from priorfit.predictors.unfamiliar import most_rows, warn_of_far_priors, warn_of_far_rows, warn_of_many_rows
+from priorfit.predictors.unfamiliar import most_rows, unfamiliarity, warn_of_many_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,6 +48,9 @@ class PosteriorEstimator(NetworkEstimator):
         batch_size: problems per forward pass. Larger costs memory.
 
     Attributes:
+        unfamiliarity_: how unlike the draws of the training's prior the problems of the last `update` are, (B,), or a
+            number for a single one; 1 in 200 draws is above 1, and a warning tells of such. NaN where the checkpoint
+            has no check.
         metadata_: the checkpoint's own description of itself (see `priorfit.checkpoint_file`).
 
     Example:
@@ -101,10 +104,11 @@ class PosteriorEstimator(NetworkEstimator):
         tokens = self._tokens(network, prior)  # (T, C) or (B, T, C)
         rows = read_rows(network.sources, observations)  # (N, D) or (B, N, D)
         tokens, rows, alone = _in_one_batch(tokens, rows)
-        self._warn_if_far(network, tokens)
-        self._warn_of_far_rows(network, rows)
         warn_of_many_rows(most_rows(network.sources, rows), self.metadata_)
-        posterior = self._posterior(network, tokens, rows)
+        posterior, summary = self._posterior(network, tokens, rows)
+        sizes = network.n_observed(tokens, rows)
+        scores = unfamiliarity(self.metadata_, network, [summary], [sizes], "problems" if len(rows) > 1 else "problem")
+        self.unfamiliarity_ = float(scores[0]) if alone else scores
         return map_mixture(posterior, lambda part: part[0]) if alone else posterior
 
     def plot(
@@ -160,8 +164,8 @@ class PosteriorEstimator(NetworkEstimator):
         return parameter_tokens(prior, network.bijections[-(network.prior_width // 2) :])
 
     @torch.inference_mode()
-    def _posterior(self, network: PosteriorNetwork, tokens: Tensor, rows: Tensor) -> Posterior:
-        """Posteriors of tokens (B, T, C) and rows (B, N, D), a few problems at a time.
+    def _posterior(self, network: PosteriorNetwork, tokens: Tensor, rows: Tensor) -> tuple[Posterior, Tensor | None]:
+        """Posteriors of tokens (B, T, C) and rows (B, N, D), a few problems at a time, and their summaries (B, J).
 
         Raises:
             ValueError: the network has no finite answer.
@@ -169,24 +173,17 @@ class PosteriorEstimator(NetworkEstimator):
         size, device = int(self.batch_size), self._device
         try:
             parts = [
-                map_mixture(network(some.to(device), seen.to(device)), Tensor.cpu)
+                network.with_summary(some.to(device), seen.to(device))
                 for some, seen in zip(tokens.split(size), rows.split(size), strict=True)
             ]
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise ValueError(BEYOND) from error
-        posterior = join_mixtures(parts)
+        posterior = join_mixtures([map_mixture(law, Tensor.cpu) for law, _ in parts])
         base = posterior.base if isinstance(posterior, TransformedMixture) else posterior
         if not all(part.isfinite().all() for part in (base.log_weights, base.means, base.scale_trils)):
             raise ValueError(BEYOND)
-        return posterior
-
-    def _warn_if_far(self, network: PosteriorNetwork, tokens: Tensor) -> None:
-        """Warns of priors (B, T, C) that are unlike those that the network was trained on."""
-        warn_of_far_priors(network.prior_distance(tokens.to(self._device)))
-
-    def _warn_of_far_rows(self, network: PosteriorNetwork, rows: Tensor) -> None:
-        """Warns of observations among rows (B, N, D) that are unlike those that the network was trained on."""
-        warn_of_far_rows(network.row_distance(rows.to(self._device)))
+        summaries = [summary.cpu() for _, summary in parts if summary is not None]
+        return posterior, torch.cat(summaries) if summaries else None
 
 
 def _in_one_batch(tokens: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, bool]:

@@ -14,6 +14,7 @@ Reading runs no code from a file.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,7 +55,7 @@ def save_fitted(estimator: TableEstimator, path: AnyPath) -> Path:
         "tables": {"kind": kind, **settings},
         "n_features": estimator.n_features_in_,
         "feature_names": None if names is None else list(names),
-        "learned": estimator._learned(),
+        "learned": plain({**estimator._learned(), "unfamiliarity": estimator.unfamiliarity_}),
     }
     tensors = {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
     try:
@@ -105,6 +106,8 @@ def _restored(cls: type[E], document: dict[str, Any], arrays: dict[str, Any], ch
         estimator._columns = Columns(*own["columns"])
         estimator.n_features_in_ = own["n_features"]
         estimator._relearn(own["learned"])
+        unfamiliarity = own["learned"].get("unfamiliarity")
+        estimator.unfamiliarity_ = math.nan if unfamiliarity is None else unfamiliarity
         if own["feature_names"] is not None:
             estimator.feature_names_in_ = np.array(own["feature_names"], dtype=object)
         estimator.metadata_ = {**document, "weights_sha256": own["network"]}

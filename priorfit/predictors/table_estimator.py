@@ -27,6 +27,7 @@ from priorfit.predictors.members import Room, draw_members
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.plain_tables import PlainTables
 from priorfit.predictors.saving import load_fitted, save_fitted
+from priorfit.predictors.unfamiliar import unfamiliarity
 from priorfit.predictors.units import Units
 
 ROWS_FACTOR = 4  # times the rows of the longest training tasks: as many are shown to a member
@@ -45,6 +46,7 @@ class TableEstimator(NetworkEstimator):
     random_state: Any
     n_features_in_: int
     feature_names_in_: ndarray
+    unfamiliarity_: float
 
     _columns: Columns
     _tables: PlainTables | MemberTables
@@ -130,6 +132,8 @@ class TableEstimator(NetworkEstimator):
         self._tables = self._tables_for(network, checkpoint.metadata, x, y, n_classes)
         self._attach(network, device)
         self.metadata_ = checkpoint.metadata
+        summary, rows = self._tables.summary(network, self._caches, device)
+        (self.unfamiliarity_,) = unfamiliarity(self.metadata_, network, [summary], [rows], "data").tolist()
         return self
 
     def _tables_for(

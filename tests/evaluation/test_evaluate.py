@@ -21,6 +21,7 @@ from priorfit.priors import GaussianProcess, StudentTProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 CALIBRATION = ["pit.png", "coverage.png", "tarp.png", "recovery.png", "contraction.png"]
+SHIFTS = "shifts.png"
 
 
 def save_tiny(path: Path, prior: GaussianProcess, max_features: int = 1) -> Path:
@@ -74,9 +75,10 @@ def test_the_command_writes_a_report_whose_parts_agree(tiny: Path, tmp_path: Pat
     assert document["checkpoint"]["weights_sha256"] == checkpoints.read_metadata(tiny)["weights_sha256"]
     assert document["settings"] == {
         "context_sizes": [0, 3, 10], "tasks": 12, "queries": 16, "batch_size": 50, "draws": 100, "seed": 0,
-        "levels": [0.5, 0.8, 0.9, 0.95], "device": "cpu", "prior": {},
+        "levels": [0.5, 0.8, 0.9, 0.95], "device": "cpu", "prior": {}, "path": None, "reference": None,
+        "shifts": True, "shift_tasks": 100,
     }  # fmt: skip
-    assert document["figures"] == re.findall(r"\]\((.*?)\)", text) == ["gap.png", "posterior.png", *CALIBRATION]
+    assert document["figures"] == re.findall(r"\]\((.*?)\)", text) == ["gap.png", "posterior.png", *CALIBRATION, SHIFTS]
     for name in document["figures"]:
         assert imread(folder / name).std() > 0.01
     assert not list(folder.glob("*.part"))
@@ -129,6 +131,7 @@ def test_metrics_are_stored_in_the_checkpoint_on_request_only(tmp_path: Path) ->
     stored = checkpoints.read(path).metadata["metrics"]["evaluation"]
     assert stored["sizes"] == document["sizes"]
     assert stored["settings"]["tasks"] == 6
+    assert stored["shifts"] == document["shifts"]
     shifted = measure(tmp_path, f"checkpoint={path}", "store=true", "+prior.noise=1.0", "+prior.sizes.features=1")
     metrics = checkpoints.read(path).metadata["metrics"]
     assert metrics["evaluation"] == stored
@@ -151,12 +154,12 @@ def test_metrics_are_stored_in_the_checkpoint_on_request_only(tmp_path: Path) ->
 )
 def test_posteriors_are_drawn_in_one_dimension(prior: GaussianProcess, tmp_path: Path) -> None:
     path = save_tiny(tmp_path / "own.safetensors", prior, max_features=3)
-    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", "posterior.png", *CALIBRATION]
+    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", "posterior.png", *CALIBRATION, SHIFTS]
 
 
 def test_functions_of_several_features_have_no_picture_of_the_posterior(tmp_path: Path) -> None:
     path = save_tiny(tmp_path / "own.safetensors", GaussianProcess({"points": 8, "features": 2}), max_features=2)
-    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", *CALIBRATION]
+    assert measure(tmp_path, f"checkpoint={path}")["figures"] == ["gap.png", *CALIBRATION, SHIFTS]
 
 
 @pytest.mark.parametrize(

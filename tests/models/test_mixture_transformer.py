@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from priorfit.distributions import GaussianMixture, TransformedMixture
 from priorfit.models import MixtureTransformer
+from priorfit.models.mixture_tensors import MixtureTensors
+from priorfit.models.mixture_transformer import conflict
 from priorfit.models.prior_range import PriorRange
 from priorfit.priors import InverseGammaVariance, LinearGaussian, Prior
 from tests.cases import ANGLES, OF_FAMILY, SMALL_MIXTURES, assert_same, evidence, perturbed, seeded
@@ -167,29 +170,39 @@ def test_scales_are_those_of_the_prior() -> None:
     assert_same(family.prior.standardized(tokens).std(0), torch.ones(2), rtol=0.2, atol=0)
 
 
-def test_distance_tells_priors_like_those_of_the_training_from_others() -> None:
-    prior = LinearGaussian(2, 2, empty=0.0)
+def test_summaries_tell_priors_and_observations_of_the_training_from_others() -> None:
+    prior = LinearGaussian(2, 2, empty=0.0, rows=3)
     network = fitted(prior, sources=OUTPUTS)
-    tokens = prior.sample(500, generator=seeded(9)).observed.prior
-    assert (network.prior_distance(tokens) < 6).float().mean() > 0.98
+    tokens, rows = prior.sample(500, generator=seeded(9)).observed
+    near = network.summary(tokens, rows)
+    assert near.shape == (500, len(network.summary_names))
+    assert (near[:, 0].exp() < 6).float().mean() > 0.98
     for column in (1, 2, 3, 4):  # means, then logarithms of deviations
         far = tokens.clone()
         far[:, 0, column] += 30
-        assert (network.prior_distance(far) > 6).all()
-
-
-def test_distance_tells_observations_like_those_of_the_training_from_others() -> None:
-    prior = LinearGaussian(2, 2, empty=0.0, rows=3)
-    network = fitted(prior, sources=OUTPUTS)
-    rows = prior.sample(500, generator=seeded(9)).observed.rows
-    distance = network.row_distance(rows)
-    assert distance.shape == (500, 3)
-    assert (distance < 20).float().mean() > 0.98
+        assert (network.summary(far, rows)[:, 0].exp() > 6).all()
     rows[:, 1, 0] += 1000
-    far = network.row_distance(rows)
-    assert (far[:, 1] > 20).all()
-    assert_same(far[:, [0, 2]], distance[:, [0, 2]])
-    assert network.row_distance(rows[:, :0]).shape == (500, 0)
+    far = network.summary(tokens, rows)
+    assert (far[:, 1] > near[:, 1].max()).all()
+    assert_same(far[:, 0], near[:, 0])
+    assert network.summary(tokens, rows[:, :0]).isnan().all(0).tolist() == [False, *[True] * 4]
+
+
+def test_conflict_is_chi_square_where_all_is_gaussian() -> None:
+    """Posterior means of x ~ N(0, C) given x + e, e ~ N(0, R), move by what has the covariance C - C₁."""
+    before, noise = torch.tensor([[2.0, 0.5], [0.5, 1.0]]), 0.3 * torch.eye(2)
+    gain = before @ torch.linalg.inv(before + noise)
+    after = before - gain @ before
+    moved = torch.randn(4000, 2, generator=seeded(4)) @ torch.linalg.cholesky(before - after).mT
+
+    def mixtures(means: torch.Tensor, covariance: torch.Tensor) -> MixtureTensors:
+        scale_trils = torch.linalg.cholesky(covariance).expand(len(means), 1, 2, 2)
+        return MixtureTensors(torch.zeros(len(means), 1), means[:, None], scale_trils)
+
+    found, narrowing = conflict(mixtures(torch.zeros(4000, 2), before), mixtures(moved, after))
+    squares = 2 * (found.double().exp() - 1e-3)
+    assert stats.kstest(squares.numpy(), stats.chi2(2).cdf).pvalue > 1e-3
+    assert_same(narrowing, (torch.logdet(after) - torch.logdet(before)).expand(4000) / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_distance_is_in_deviations_of_a_normal_law() -> None:

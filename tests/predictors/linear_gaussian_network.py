@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from priorfit.checkpoints import Checkpoint
 from priorfit.distributions import GaussianMixture
 from priorfit.models import Network
+from priorfit.prior_check import LEVELS
 from priorfit.sources import Source, unpack
 
 MATRICES = {"position": torch.tensor([[1.0, 0.0]]), "both": torch.tensor([[1.0, 0.5], [0.0, 2.0]])}
@@ -17,6 +18,8 @@ NOISES = {"position": torch.tensor([[0.2]]), "both": torch.tensor([[0.5, 0.1], [
 class LinearGaussianNetwork(Network):
     """Sees z = H x + e of a state of two numbers; keeps the shapes of its arguments."""
 
+    summary_names = ("largest mean of the prior", "largest number observed")
+
     def __init__(self) -> None:
         super().__init__()
         self.n_latent, self.bijections, self.prior_kind = 2, ["identity", "identity"], "mixture"
@@ -25,13 +28,13 @@ class LinearGaussianNetwork(Network):
         self.anything = nn.Parameter(torch.zeros(()))  # tells the device
         self.calls: list[tuple[torch.Size, torch.Size]] = []
 
-    def prior_distance(self, prior: Tensor) -> Tensor:
-        """The largest mean."""
-        return prior[..., 1:3].abs().amax((1, 2))
+    def summary(self, *observed: Tensor) -> Tensor:
+        prior, rows = observed
+        seen = rows[..., :3].flatten(1).abs().amax(-1) if rows.shape[1] else torch.full((len(rows),), torch.nan)
+        return torch.stack([prior[..., 1:3].abs().amax((1, 2)), seen], 1)
 
-    def row_distance(self, rows: Tensor) -> Tensor:
-        """The largest number observed."""
-        return rows[..., :3].abs().amax(-1)
+    def n_observed(self, *observed: Tensor) -> Tensor:
+        return torch.full((len(observed[1]),), observed[1].shape[1])
 
     def compute(self, *observed: Tensor) -> GaussianMixture:
         prior, rows = observed
@@ -50,3 +53,15 @@ class LinearGaussianNetwork(Network):
 def linear_gaussian() -> Checkpoint:
     """The stand-in as a checkpoint."""
     return Checkpoint(LinearGaussianNetwork(), {"provenance": {}})
+
+
+def linear_gaussian_with_check() -> Checkpoint:
+    """The same for a prior whose summaries are normal with a standard deviation of 3."""
+    quantiles = 3 * torch.distributions.Normal(0, 1).icdf(torch.tensor(LEVELS))
+    check = {
+        "names": LinearGaussianNetwork.summary_names,
+        "sizes": [1.0],
+        "quantiles": quantiles.expand(1, 2, -1).tolist(),
+        "thresholds": [3.5],
+    }
+    return Checkpoint(LinearGaussianNetwork(), {"provenance": {}, "prior_check": check})

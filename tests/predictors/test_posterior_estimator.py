@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,13 @@ from priorfit.models import MixtureTransformer
 from priorfit.predictors import PosteriorEstimator
 from priorfit.priors import LinearGaussian
 from tests.cases import assert_same, perturbed, seeded
-from tests.predictors.linear_gaussian_network import MATRICES, NOISES, LinearGaussianNetwork, linear_gaussian
+from tests.predictors.linear_gaussian_network import (
+    MATRICES,
+    NOISES,
+    LinearGaussianNetwork,
+    linear_gaussian,
+    linear_gaussian_with_check,
+)
 
 NAN = float("nan")
 
@@ -169,17 +174,31 @@ def test_bad_settings_and_kinds_are_refused() -> None:
 
 def test_a_prior_far_from_the_training_priors_is_warned_of() -> None:
     far = MultivariateNormal(torch.tensor([0.0, 50.0]), torch.eye(2))
-    with pytest.warns(UserWarning, match=r"1 of 1 priors are far .*up to 50.0 times"):
-        estimator().update(far, {"position": [1.0]})
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        estimator().update(mixture(), {"position": [1.0]})
+    model = PosteriorEstimator(linear_gaussian_with_check(), device="cpu")
+    with pytest.warns(
+        UserWarning, match=r"^Problem: .*unfamiliarity_ is 2.3, .*Farthest: largest mean of the prior \(\+7"
+    ):
+        model.update(far, {"position": [1.0]})
+    assert model.unfamiliarity_ == pytest.approx(2.26, abs=0.01)
+    model.update(mixture(), {"position": [1.0]})  # no warning
+    assert model.unfamiliarity_ < 0.5
 
 
 def test_observations_far_from_those_of_the_training_are_warned_of() -> None:
-    values = np.array([[0.5], [30.0]])
-    with pytest.warns(UserWarning, match=r"1 of 2 observations are far .*up to 30.0 times"):
-        estimator().update(mixture(), {"position": values})
+    model = PosteriorEstimator(linear_gaussian_with_check(), device="cpu")
+    values = np.full((100, 1, 1), 0.5)
+    model.update(mixture(), {"position": values})  # no warning
+    values[7] = 30.0
+    with pytest.warns(UserWarning, match=r"^1 of 100 problems: .*up to 1.7, .*Farthest: largest number observed"):
+        model.update(mixture(), {"position": values})
+    assert model.unfamiliarity_.shape == (100,)
+    assert (model.unfamiliarity_ > 1).tolist() == [index == 7 for index in range(100)]
+
+
+def test_checkpoints_without_a_check_give_no_number() -> None:
+    model = estimator()
+    model.update(mixture(), {"position": [50.0]})  # no warning
+    assert np.isnan(model.unfamiliarity_)
 
 
 def test_more_observations_than_in_training_are_warned_of(tmp_path: Path) -> None:
@@ -189,7 +208,6 @@ def test_more_observations_than_in_training_are_warned_of(tmp_path: Path) -> Non
         model.update(mixture(), {"output": np.zeros((3, 1))})
 
 
-@pytest.mark.filterwarnings("ignore:1 of 1")
 def test_numbers_without_a_finite_posterior_are_refused(tmp_path: Path) -> None:
     model = PosteriorEstimator(str(trained(tmp_path / "own.safetensors")), device="cpu")
     with pytest.raises(ValueError, match="no finite posterior"):
@@ -229,9 +247,6 @@ class FamilyNetwork(LinearGaussianNetwork):
         self.prior_width = 2 * (n_laws or len(bijections))
         self.n_latent, self.bijections, self.prior_kind = len(bijections), list(bijections), "parameters"
         self.n_components = 2
-
-    def prior_distance(self, prior: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(len(prior))
 
     def compute(self, *observed: torch.Tensor) -> GaussianMixture:
         self.seen = observed[0]
@@ -320,8 +335,7 @@ def test_a_network_from_a_file(tmp_path: Path) -> None:
     pickled = pickle.dumps(model)
     assert len(pickled) < path.stat().st_size / 2
     assert_same(pickle.loads(pickled).update(prior, seen), posterior)
-    with pytest.warns(UserWarning, match="1 of 1 priors are far"):
-        model.update(MultivariateNormal(torch.tensor([0.0, 1e4]), torch.eye(2)), {"output": [0.0]})
+    assert np.isnan(model.unfamiliarity_).all()  # the file has no check
 
 
 def test_plots() -> None:

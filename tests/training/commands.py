@@ -15,6 +15,7 @@ TINY = [
     "model.n_buckets=16",
     "batch_size=4",
     "preparation_tasks=500",
+    "check_tasks=0",
     "warmup=2",
     "trainer.accelerator=cpu",
     "trainer.log_every_n_steps=1",
