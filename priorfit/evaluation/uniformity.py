@@ -135,6 +135,7 @@ def _log_gamma(law: Null, share: Array, n_columns: int) -> float:
     """log γ - log γ', where uniform values have γ < γ' with probability (1 - `COVERAGE`) / D."""
     n_values = law.lower.shape[1] - 1
     gamma = law.smallest_tail(np.rint(share * n_values).astype(int))
+    gamma = max(gamma, np.finfo(np.float64).tiny)  # far outside, tails underflow
     return float(np.log(gamma / np.quantile(law.tails, (1 - COVERAGE) / n_columns, method="lower")))
 
 

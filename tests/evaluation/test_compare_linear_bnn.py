@@ -15,6 +15,8 @@ from priorfit.priors import GaussianProcess, LinearBNN, Prior
 from scripts import compare_linear_bnn
 from tests.evaluation.markdown import tables
 
+pytestmark = pytest.mark.jax
+
 
 @networks.register("coin")
 class Coin(Network):

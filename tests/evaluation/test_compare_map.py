@@ -12,6 +12,8 @@ from priorfit.priors import GaussianProcess
 from scripts import compare_map
 from tests.evaluation.markdown import tables
 
+pytestmark = pytest.mark.jax
+
 
 def run(
     prior: GaussianProcess,

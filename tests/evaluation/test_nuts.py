@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpyro import diagnostics
 from scipy.special import logsumexp
 
 from priorfit.evaluation import nuts_linear
@@ -24,6 +23,8 @@ from priorfit.evaluation.svi import fit_and_draw
 from priorfit.priors import GaussianProcess, LinearBNN, StudentTProcess, Task
 from priorfit.priors.gaussian_process import Hyperparameters, condition
 from tests.cases import seeded
+
+pytestmark = pytest.mark.jax
 
 GAMMA = {"law": "gamma", "concentration": 3.0, "rate": 6.0}
 LAWS: dict[str, Any] = {
@@ -156,6 +157,8 @@ def test_chances_are_those_of_the_two_layers() -> None:
 
 
 def test_checks_are_those_of_numpyro() -> None:
+    from numpyro import diagnostics  # not at the top: collecting tests must not start jax
+
     random = np.random.default_rng(0)
     noise = random.normal(size=(1, 3, 400, 2))
     chains = np.zeros_like(noise)
