@@ -24,12 +24,30 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.skipif(not (SHIPPED / "tabular-regressor.safetensors").exists(), reason="not in this checkout")
 def test_the_prediction_example_runs() -> None:
-    (example,) = [block for block in blocks("python") if "PFNRegressor" in block]
+    (example,) = [block for block in blocks("python") if "load_diabetes" in block]
     names: dict = {}
     exec(example, names)
     assert names["mean"].shape == names["y_test"].shape
     assert np.all(names["low"] < names["high"])
     assert names["draws"].shape == (100, len(names["y_test"]))
+
+
+@pytest.mark.skipif(not (SHIPPED / "gp-1d.safetensors").exists(), reason="not in this checkout")
+def test_the_example_of_unlike_data_runs() -> None:
+    (example,) = [block for block in blocks("python") if "unfamiliarity_" in block]
+    names: dict = {}
+    with pytest.warns(UserWarning, match="unlike what this network's prior draws"):
+        exec(example, names)
+    assert names["slow"].unfamiliarity_ < 1 < names["fast"].unfamiliarity_
+
+
+@pytest.mark.skipif(not (SHIPPED / "gp-1d.safetensors").exists(), reason="not in this checkout")
+def test_the_resampling_example_runs() -> None:
+    (example,) = [block for block in blocks("python") if "predictive_resample" in block]
+    names: dict = {}
+    exec(example, names)
+    assert names["posterior"].draws.shape == (100,)
+    assert names["low"] < names["y"].mean() < names["high"]
 
 
 @pytest.mark.skipif(not (SHIPPED / "tabular-classifier.safetensors").exists(), reason="not in this checkout")
