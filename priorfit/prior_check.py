@@ -148,7 +148,7 @@ def _sizes(prior: Prior, most: int) -> list[int]:
         largest = max(prior.context_sizes())
     except ValueError:  # it does not tell
         return []
-    if not most or not largest:
+    if most < 1 or not largest:
         return []
     return sorted(set(np.geomspace(largest, 1, most).round().astype(int).tolist()))
 

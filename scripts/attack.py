@@ -48,7 +48,7 @@ def table(rows: Sequence[Response]) -> str:
     columns = [[row.kind for row in rows], [f"{row.size:g}" if row.size else "" for row in rows]]
     estimates = [(row.moved, row.exact, row.gap, row.nll) for row in rows]
     columns += [[with_error(one) for one in column] for column in zip(*estimates, strict=True)]
-    columns.append([f"{100 * row.coverage.mean:.1f}" for row in rows])
+    columns.append(["" if row.coverage is None else f"{100 * row.coverage.mean:.1f}" for row in rows])
     kept = [(name, column) for name, column in zip(HEADER, columns, strict=True) if any(column)]
     return markdown_table([name for name, _ in kept], list(zip(*(column for _, column in kept), strict=True)))
 

@@ -89,7 +89,8 @@ class Step:
         task = self.stream.batch(self.index)
         self.drawing += time.perf_counter() - started
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision is torch.bfloat16):
-            loss = self.module.loss(task)
+            distribution = self.module.network.distribution(self.module.compute(*task.observed))
+            loss = self.module.loss(distribution, task)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from priorfit.checkpoints import CheckpointError, read, update_prior_check
 from priorfit.manifest import folder, read_manifest, register_file
-from priorfit.prior_check import PriorCheck
+from priorfit.prior_check import FEWEST, PriorCheck
 
 
 def calibrate(path: Path, tasks: int, seed: int) -> bool:
@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=4000, help="draws of the prior")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.tasks < FEWEST:
+        parser.error(f"--tasks must be at least {FEWEST}.")
     shipped = read_manifest().entries
     progress = tqdm(arguments.checkpoints or sorted(shipped))
     for which in progress:

@@ -117,9 +117,11 @@ def row(network: Network, prior: GaussianProcess, n_context: int, options: argpa
     settings = Settings(
         tasks=options.tasks, queries=options.queries, batch_size=options.batch_size, seed=options.seed, device="cpu"
     )
+    chain, with_nuts = Chain(options.chains, options.draws, options.draws), options.nuts_tasks and not prior.fixed
+    if with_nuts and options.nuts_tasks > options.tasks:
+        raise ValueError(f"NUTS runs on the first of {options.tasks} tasks: --nuts-tasks must be no more than these.")
     bar.set_description(f"d = {prior.sizes.features[0]}, n = {n_context}")
     nll, size = task_nll(network, prior, n_context, settings, bar)
-    chain, with_nuts = Chain(options.chains, options.draws, options.draws), options.nuts_tasks and not prior.fixed
     methods: dict[str, Callable[[Task], object]] = {
         "network": lambda task: network(*task.observed),
         "full Bayes": prior.posterior,
@@ -217,8 +219,8 @@ def compare(options: argparse.Namespace) -> str:
     Raises:
         CheckpointError: no such checkpoint.
         ImportError: numpyro is not installed, and NUTS is asked for.
-        ValueError: its prior is not a Gaussian process, its network does not take that many features, or batches are
-            not whole.
+        ValueError: its prior is not a Gaussian process, its network does not take that many features, more tasks for
+            NUTS than there are, or batches that are not whole.
     """
     checkpoint = load(options.checkpoint)
     rows, network = [], checkpoint.network.eval()

@@ -1,4 +1,4 @@
-"""Writes tasks of any prior into an HDF5 file: python -m scripts.dump_tasks prior=gaussian_process --tasks 100000
+"""Writes tasks of any prior into an HDF5 file, for training or for evaluation.
 
     python -m scripts.dump_tasks experiment=quickstart --tasks 100000 --output tasks.h5
     python train.py experiment=quickstart data=hdf5 path=tasks.h5
@@ -71,6 +71,8 @@ def plan(options: argparse.Namespace) -> Plan:
     Raises:
         ValueError: an unknown option, checkpoint or prior, or impossible sizes.
     """
+    if options.tasks < 1:
+        raise ValueError(f"--tasks must be at least 1, not {options.tasks}.")
     prior = chosen_prior(options.overrides)
     common = {"prior": {"name": prior.registered_name, "arguments": prior.arguments}, "seed": options.seed}
     make = training_plan if options.context_sizes is None else evaluation_plan
@@ -179,7 +181,7 @@ def main() -> None:
         for name in options.reference:
             add_reference(name, options.output, options.workers)
         print(summary(options.output))
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         own.exit(1, f"{error}\n")
 
 

@@ -130,7 +130,8 @@ def run(name: str, part: Part, given: dict[str, Path | None], folder: Path, agai
     """
     document, output = folder / f"{name}.json", folder / f"{name}.md"
     weights = {key: load(key).metadata["weights_sha256"] for key in part.checkpoints}
-    asked = {"command": part.command, "weights": weights}
+    data = {key: str(path) for key, path in given.items() if f"{{{key}}}" in part.command}
+    asked = {"command": part.command, "weights": weights, **data}
     known = document.exists() and output.exists() and json.loads(document.read_text())["asked"] == asked
     if known and not again:
         return

@@ -27,8 +27,8 @@ def run_comparison(
     limit: int = options.threads if n_threads is None else n_threads
     before = torch.get_num_threads()
     torch.set_num_threads(limit)
-    if limit == 1:  # read when jax is first imported, which comparisons do later if at all
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    # What jax counts as processors when it first computes, which comparisons do later if at all; it has no such option.
+    os.environ["NPROC"] = str(limit)
     try:
         with threadpool_limits(limit):
             text = compare(options)

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from priorfit import checkpoint_file, provenance
-from priorfit.checkpoints import CheckpointError, read, read_metadata, save, update_metrics
+from priorfit.checkpoints import CheckpointError, read, read_metadata, save, update_metrics, update_prior_check
 from tests.toy import ToyNetwork, ToyPrior
 
 
@@ -111,6 +111,20 @@ def test_update_metrics_merges_and_keeps_the_weights(path: Path) -> None:
     after = read(path).metadata
     assert after["metrics"] == {"nll": None, "crps": 2.0}
     assert {**after, "metrics": before["metrics"]} == before
+
+
+def test_update_prior_check_changes_nothing_else(path: Path) -> None:
+    before, weights = read_metadata(path), read(path).network.state_dict()
+    assert "prior_check" not in before
+    for check in ({"names": ["a"]}, {"names": ["b"]}):
+        update_prior_check(path, check)
+        after = read(path)
+        assert after.metadata == {**before, "prior_check": check}
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in after.network.state_dict().items())
+    saved = save(path.with_name("other.safetensors"), ToyNetwork(), ToyPrior(), prior_check={"names": ["c"]})
+    assert read_metadata(saved)["prior_check"] == {"names": ["c"]}
+    with pytest.raises(CheckpointError, match=r"^The check of '.*missing.*' was not updated: there is no such file"):
+        update_prior_check(path.with_name("missing.safetensors"), {})
 
 
 def test_a_failed_write_keeps_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

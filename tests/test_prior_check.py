@@ -6,19 +6,26 @@ Letters: B tasks, J summaries.
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from scipy import stats
 from torch import Generator, Tensor
 
+from priorfit import checkpoints, manifest
 from priorfit.models import networks
 from priorfit.prior_check import LEVELS, PriorCheck, normal_scores
-from priorfit.priors import LearningCurve, Prior, Task
+from priorfit.priors import GaussianProcess, LearningCurve, Prior, Task
+from priorfit.training.main import train
+from scripts import calibrate_checks
 from tests.cases import NETWORKS, NetworkCase, perturbed, seeded
 from tests.toy import ToyNetwork, ToyPrior
+from tests.training.commands import TINY
 
 
 class Draws(NamedTuple):
@@ -177,8 +184,6 @@ def test_oscillating_curves_are_told_from_the_priors() -> None:
 
 def test_random_weights_do_not_matter_to_a_check_of_inputs() -> None:
     """Tasks far outside of the inputs' range are flagged whatever a network predicts."""
-    from priorfit.priors import GaussianProcess
-
     prior = GaussianProcess(sizes={"points": 20, "features": 1, "context": "uniform"})
     network = perturbed(networks.build("pfn", {"max_features": 1, "n_buckets": 20, "width": 16, "n_layers": 1}))
     task = prior.with_context(0, 20).sample(100, generator=seeded())
@@ -193,3 +198,74 @@ def test_random_weights_do_not_matter_to_a_check_of_inputs() -> None:
     )
     assert (check.score(network, (x + 2, y, query)) > 1).all()
     assert (check.score(network, (x, 100 * y, query)) > 1).all()
+
+
+def run(folder: Path, *overrides: str) -> Path:
+    """A tiny training in this process; the checkpoint that it wrote."""
+    changes = ["trainer.max_steps=2", "trainer.val_check_interval=2", f"output={folder}", "name=test"]
+    with initialize_config_module("priorfit.configs", version_base="1.3"):
+        train(compose("train", [*TINY, *changes, *overrides]))
+    return folder / "checkpoint.safetensors"
+
+
+def test_training_writes_the_check_of_its_network(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = checkpoints.read(run(tmp_path / "checked", "check_tasks=300", "seed=0"))
+    expected = PriorCheck.fit(file.network, file.prior, tasks=300)
+    assert expected is not None
+    assert file.metadata["prior_check"] == expected.document()
+    with caplog.at_level(logging.WARNING):
+        without = run(tmp_path / "without", "check_tasks=0")
+    assert not [record for record in caplog.records if record.levelno > logging.INFO and "priorfit" in record.name]
+    assert "prior_check" not in checkpoints.read_metadata(without)
+    assert calibrate(str(without), "--tasks", "300") is None  # what training left out
+    assert checkpoints.read_metadata(without)["prior_check"]["names"] == list(file.network.summary_names)
+
+
+def calibrate(*arguments: str) -> int | None:
+    """Runs the script; the status with which it left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["calibrate_checks.py", *arguments])
+        try:
+            calibrate_checks.main()
+        except SystemExit as stopped:
+            return stopped.code  # type: ignore[return-value]
+    return None
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose manifest lists "own", with metrics and a description that its file does not have, and "toy"."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "manifest.json").write_text('{"schema_version": 1, "base_url": "http://127.0.0.1/", "checkpoints": {}}')
+    for module in (manifest, calibrate_checks):
+        monkeypatch.setattr(module, "folder", lambda: home)
+    prior = GaussianProcess(sizes={"points": 8, "features": 1})
+    network = networks.build("pfn", {"max_features": 1, "n_buckets": 20, "width": 16, "n_layers": 1})
+    task = prior.with_context(0, 8).sample(100, generator=seeded())
+    network.fit_to_prior([task.observed], [task.hidden], [task.law])
+    own = checkpoints.save(tmp_path / "own.safetensors", network, prior)
+    manifest.register_file(own, "own", description="Ours.", metrics={"nll": 1.5})
+    manifest.register_file(checkpoints.save(tmp_path / "toy.safetensors", ToyNetwork(), ToyPrior()), "toy")
+    return home
+
+
+def test_the_script_adds_checks_to_shipped_files(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, toy = manifest.read_manifest().entries, (shipped / "toy.safetensors").read_bytes()
+    weights = checkpoints.read_metadata(shipped / "own.safetensors")["weights_sha256"]
+    assert calibrate("--tasks", "200") is None
+    after, metadata = manifest.read_manifest().entries, checkpoints.read_metadata(shipped / "own.safetensors")
+    assert "toy: its network offers no summaries" in capsys.readouterr().out
+    assert (shipped / "toy.safetensors").read_bytes() == toy
+    assert after["toy"] == before["toy"]
+    assert (after["own"].description, after["own"].metrics) == ("Ours.", {"nll": 1.5})
+    assert after["own"].sha256 == manifest.file_sha256(shipped / "own.safetensors") != before["own"].sha256
+    assert metadata["weights_sha256"] == weights
+    assert len(metadata["prior_check"]["sizes"]) == 2
+
+
+def test_the_script_refuses_what_it_cannot_do(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert calibrate("missing.safetensors") == 1
+    assert "missing.safetensors: " in capsys.readouterr().err
+    assert calibrate("own", "--tasks", "99") == 2
+    assert "at least 100" in capsys.readouterr().err

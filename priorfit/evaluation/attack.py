@@ -85,7 +85,8 @@ def worst_change(
 def of_length(change: Tensor, length: float) -> Tensor:
     """Changes (B, …) scaled to that length; those that are zero stay so."""
     norm = change.flatten(1).norm(dim=1)
-    return change * _like(length / norm.clamp(min=torch.finfo(norm.dtype).tiny), change)
+    smallest = max(1.0, length) * torch.finfo(norm.dtype).tiny  # what `length` can be divided by
+    return change * _like(length / norm.clamp(min=smallest), change)
 
 
 def projected(change: Tensor, size: float) -> Tensor:

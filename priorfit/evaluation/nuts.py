@@ -114,8 +114,7 @@ def checks(quantities: Array, divergent: Array) -> dict[str, Array]:
     Returns:
         `rhat` and `effective_sample_size` (of all chains together) of each task's worst quantity, and `divergent`.
     """
-    draws = np.moveaxis(quantities, 0, 2)  # (C, S, B, Q)
-    draws = np.swapaxes(draws, 0, 1)
+    draws = quantities.transpose(2, 1, 0, 3)  # (S, C, B, Q)
     return {
         "rhat": split_rhat(draws).max(-1),
         "effective_sample_size": effective_sample_size(draws).min(-1),

@@ -173,12 +173,13 @@ def store(report: Report, path: Path) -> None:
     """Writes the metrics into the checkpoint's file as `metrics["evaluation"]`; the weights stay.
 
     A measurement on a changed prior, or on a file, is kept beside it, under a name such as "evaluation,
-    sizes.features=5" or "evaluation, path=tasks.h5".
+    sizes.features=5" or "evaluation, path=tasks.h5, reference=mcmc".
     """
     document = report.document()
     kept = ("settings", "reference", "sizes", "parts", "shifts", "provenance")
-    of_file = [] if report.stored is None else [f"path={report.stored.file.path.name}"]
-    key = ", ".join(["evaluation", *flattened(report.settings.prior), *of_file])
+    stored = report.stored
+    of_file = {} if stored is None else {"path": stored.file.path.name, "reference": stored.reference or "own"}
+    key = ", ".join(["evaluation", *flattened({**report.settings.prior, **of_file})])
     update_metrics(path, {key: {name: document[name] for name in kept}})
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from priorfit.evaluation.attack import changed, divergence, random_change, worst_change
 from priorfit.evaluation.estimates import Estimate, estimate
@@ -42,7 +42,7 @@ class Response:
         exact: KL(p || p'), the same for the exact posterior.
         gap: KL(p' || q'), from the exact posterior after the change to the network's answer.
         nll: of the true hidden values after the change, nats per value.
-        coverage: of central 90 % intervals after the change, averaged over hidden numbers.
+        coverage: of central 90 % intervals after the change, averaged over hidden numbers; None for classes.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Response:
     exact: Estimate | None
     gap: Estimate | None
     nll: Estimate
-    coverage: Estimate
+    coverage: Estimate | None
 
 
 class Drawn(NamedTuple):
@@ -118,7 +118,7 @@ def _changes(
         one = units(observed)  # type: ignore[misc]
         yield "random", size, changed(observed, random_change(one, size, generator), one)
         yield "attack", size, changed(observed, worst_change(network, observed, one, size, generator), one)
-    parts = {name: getattr(observed, name) for name in observed.one_per_observation}
+    parts = {name: getattr(observed, name) for name in getattr(observed, "one_per_observation", ())}
     if parts:
         twice = {name: torch.cat([part, part[:, :1]], 1) for name, part in parts.items()}
         yield "one twice", 0.0, observed._replace(**twice)
@@ -146,13 +146,16 @@ def _respond(network: Network, prior: Prior, before: Answers, task: Task, rng: n
         exact = divergence(before.exact.law, after.exact.law, before.exact.draws)
         gap = divergence(after.exact.law, after.network.law, after.exact.draws)
     nll = -after.network.law.log_prob(task.hidden).reshape(len(task), -1).mean(1)
-    inside = np.abs(2 * _levels(after.network, task.hidden, rng) - 1) <= LEVEL
+    level = _levels(after.network, task.hidden, rng)
+    inside = np.where(np.isnan(level), np.nan, np.abs(2 * level - 1) <= LEVEL)
     columns = [part.double().cpu().numpy() for part in (moved, exact, gap, nll)]
     return [column[:, None] for column in (*columns, inside.reshape(len(task), -1).mean(1))]
 
 
 def _levels(answer: Drawn, hidden: Tensor, rng: np.random.Generator) -> Array:
-    """The cdf at each hidden number or, without one, its rank among draws."""
+    """The cdf at each hidden number or, without one, its rank among draws; NaN for classes, which have no order."""
+    if isinstance(answer.law, Categorical):
+        return np.full(hidden.shape, np.nan)
     try:
         return answer.law.cdf(hidden).double().cpu().numpy()
     except NotImplementedError:
@@ -162,6 +165,7 @@ def _levels(answer: Drawn, hidden: Tensor, rng: np.random.Generator) -> Array:
 def _response(kind: str, size: float, parts: list[list[Array]], unit: Array) -> Response:
     """Means over all tasks of the numbers of their batches."""
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    moved, nll, coverage = (estimate(columns[index], unit) for index in (0, 3, 4))
+    moved, nll = (estimate(columns[index], unit) for index in (0, 3))
+    coverage = None if np.isnan(columns[4]).any() else estimate(columns[4], unit)
     exact, gap = (estimate(column, unit) if len(column) else None for column in columns[1:3])
     return Response(kind, size, moved, exact, gap, nll, coverage)

@@ -111,6 +111,8 @@ def measure_shifts(
     changed = {UNSHIFTED: (prior, sizes), **{name: (one, sizes) for name, one in prior.shifts().items()}}
     larger = [n for n in prior.larger_contexts() if n > max(own)]
     changed |= {BEYOND: (prior, larger)} if larger else {}
+    if len(changed) == 1:
+        return {}
     judge = _Judge(network, prior, own, few_tasks(settings, scores), check)
     found = {}
     with tqdm(changed.items(), unit="shift", disable=not progress) as bar:

@@ -17,6 +17,7 @@ from priorfit.evaluation.metrics import FEW, Row
 from priorfit.evaluation.report import Report
 from priorfit.evaluation.shift_writers import shift_cells, shift_conclusion, shift_notes
 from priorfit.files import replacing
+from priorfit.priors import Prior
 from priorfit.provenance import provenance
 
 REFERENCES = {
@@ -160,13 +161,21 @@ def markdown(report: Report, figures: Sequence[str]) -> str:
 def changes(report: Report) -> str:
     """A sentence that says how the prior was changed, or from which file the tasks are; empty for the prior itself."""
     if report.stored is not None:
-        file, n_context = report.stored.file, report.stored.file.context_sizes[0]
-        trained, own = (one.with_context(n_context, 1) for one in (report.checkpoint.prior, file.prior))
-        same = (trained.registered_name, trained.arguments) == (own.registered_name, own.arguments)
-        whose = "the prior" if same else f"another prior, '{own.registered_name}', than the one"
+        file = report.stored.file
+        same = alike(report.checkpoint.prior, file.prior, file.context_sizes[0])
+        whose = "the prior" if same else f"another prior, '{file.prior.registered_name}', than the one"
         return f"Tasks from {file.path.name} (digest {file.digest}), of {whose} that the network was trained on."
     changed = json.dumps(plain(report.settings.prior)) if report.settings.prior else ""
     return f"Changes of the prior: `{changed}`." if changed else ""
+
+
+def alike(one: Prior, other: Prior, n_context: int) -> bool:
+    """Whether two priors are the same but for the sizes of their tasks."""
+    try:
+        first, second = (prior.with_context(n_context, 1) for prior in (one, other))
+    except ValueError:  # tasks of that size are not for both
+        return False
+    return (first.registered_name, first.arguments) == (second.registered_name, second.arguments)
 
 
 def _items(lines: Sequence[str]) -> str:

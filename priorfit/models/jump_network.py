@@ -49,7 +49,7 @@ class Statistics(NamedTuple):
     pairs: Tensor  # (B, S, S, PAIR_FEATURES)
     states: Tensor  # (B, S, STATE_FEATURES)
     globals: Tensor  # (B, GLOBAL_FEATURES)
-    summary: Tensor  # (B, J), see `JumpNetwork.summary`
+    summary: Tensor | None  # (B, J), see `JumpNetwork.summary`; where it was asked for
 
 
 @networks.register("jump_network")
@@ -98,22 +98,24 @@ class JumpNetwork(Network):
 
     def summary(self, times: Tensor, states: Tensor, n_states: Tensor) -> Tensor:
         """How well the best rates explain the paths, (B, 8)."""
-        return self._look(times, states, n_states).summary
+        summary = self._look(times, states, n_states, summarize=True).summary
+        assert summary is not None
+        return summary
 
-    def with_summary(self, times: Tensor, states: Tensor, n_states: Tensor) -> tuple[Distribution, Tensor]:
+    def with_summary(self, times: Tensor, states: Tensor, n_states: Tensor) -> tuple[Distribution, Tensor | None]:
         """What `forward` and `summary` return."""
         self.check(times, states, n_states)
-        known = self._look(times, states, n_states)
+        known = self._look(times, states, n_states, summarize=True)
         return self.distribution(self._answer(known)), known.summary
 
     def n_observed(self, times: Tensor, states: Tensor, n_states: Tensor) -> Tensor:
         """The number of paths, (B,)."""
         return (states[..., 0] >= 0).sum(1)
 
-    def _look(self, times: Tensor, states: Tensor, n_states: Tensor) -> Statistics:
+    def _look(self, times: Tensor, states: Tensor, n_states: Tensor, summarize: bool = False) -> Statistics:
         """What the likelihood says."""
         with torch.no_grad(), torch.autocast(times.device.type, enabled=False):
-            return statistics(times, states, int(n_states[0]))
+            return statistics(times, states, int(n_states[0]), summarize)
 
     def _answer(self, known: Statistics) -> Output:
         """What the network makes of that."""
@@ -150,8 +152,8 @@ class JumpNetwork(Network):
         return absent[..., 0], weights.log_softmax(-1), locs, scales, (law * total[:, None]).clamp(min=1e-3)
 
 
-def statistics(times: Tensor, states: Tensor, n_states: int) -> Statistics:
-    """Fits rates to paths (B, P, L) and says what is known of them."""
+def statistics(times: Tensor, states: Tensor, n_states: int, summarize: bool = False) -> Statistics:
+    """Fits rates to paths (B, P, L) and says what is known of them; with or without the summary."""
     panel = build_panel(times, states, N_NODES)
     fit = improve(panel.paths(0, FEW), start(panel, n_states), ROUNDS[0])
     fit = improve(panel, fit, ROUNDS[1])
@@ -159,11 +161,11 @@ def statistics(times: Tensor, states: Tensor, n_states: int) -> Statistics:
     smoothed = smooth(panel, transitions.float(), fit.initial.float(), fit.noise.float())
     counts = smoothed.weights.double() * transitions
     evidence = expected_evidence(fit.rates, *used(counts, panel.nodes))
-    summary = summarized(panel, fit, transitions, counts, evidence.dwell)
+    summary = summarized(panel, fit, transitions, counts, evidence.dwell) if summarize else None
     return _describe(panel, fit, evidence, summary)
 
 
-def _describe(panel: Panel, fit: Fit, evidence: Evidence, summary: Tensor) -> Statistics:
+def _describe(panel: Panel, fit: Fit, evidence: Evidence, summary: Tensor | None) -> Statistics:
     """Features of moderate size."""
     n_states = fit.rates.shape[-1]
     eye = torch.eye(n_states, dtype=torch.bool, device=fit.rates.device)

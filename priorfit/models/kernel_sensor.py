@@ -83,7 +83,7 @@ class KernelSensor(nn.Module):
 
     def _regress(self, rows: Tensor, log_lengthscale: Tensor) -> Regression:
         """Gaussian process regression, for log lengthscales (B, J); without gradients unless rows ask for theirs."""
-        with torch.set_grad_enabled(rows.requires_grad):
+        with torch.set_grad_enabled(rows.requires_grad and torch.is_grad_enabled()):
             return self._regress_freely(rows, log_lengthscale)
 
     def _regress_freely(self, rows: Tensor, log_lengthscale: Tensor) -> Regression:

@@ -249,14 +249,17 @@ def conflict(prior: MixtureTensors, posterior: MixtureTensors) -> tuple[Tensor, 
 
     Means m move by what has the covariance C₀ - C₁ under the prior predictive law if all is Gaussian, so
     (m₁ - m₀)ᵀ (C₀ - C₁)⁻¹ (m₁ - m₀) / d is about 1 unless prior and observations contradict each other. Source: Evans
-    and Moshonov 2006, "Checking for prior-data conflict".
+    and Moshonov 2006, "Checking for prior-data conflict". NaN where a prior's covariance is singular to rounding.
     """
     (first, before), (second, after) = (moments(mixture) for mixture in (prior, posterior))
-    white = torch.linalg.inv(torch.linalg.cholesky(before))
+    factors, failures = torch.linalg.cholesky_ex(before)
+    singular = failures > 0  # no reason to refuse an update
+    white = torch.linalg.inv(torch.where(singular[:, None, None], torch.eye(before.shape[-1]).to(before), factors))
     moved = (white @ (second - first)[..., None])[..., 0]  # (B, d)
     shares, axes = torch.linalg.eigh(white @ after @ white.mT)
     along = (axes.mT @ moved[..., None])[..., 0].square() / (1 - shares).clamp(min=LEARNED)
-    return (along.mean(-1) + 1e-3).log().float(), shares.clamp(min=1e-9).log().mean(-1).float()
+    surprise, narrowing = (along.mean(-1) + 1e-3).log(), shares.clamp(min=1e-9).log().mean(-1)
+    return tuple(part.float().masked_fill(singular, torch.nan) for part in (surprise, narrowing))
 
 
 def moments(mixture: MixtureTensors) -> tuple[Tensor, Tensor]:

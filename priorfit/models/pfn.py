@@ -21,6 +21,7 @@ from priorfit.models.held_out import SURPRISES, along, folds, surprises
 
 Cache = list[KeysValues]
 FEWEST = 5  # rows whose spread and tails `summary` looks at
+LEAST_DISTANCE, LEAST_SPREAD = 1e-2, 1e-3  # of inputs and targets, in units of the prior: smaller ones are alike
 
 
 @networks.register("pfn")
@@ -156,8 +157,10 @@ class PFN(Network):
             return torch.full((len(y), len(self.summary_names)), torch.nan, device=y.device)
         spread = y.std(1, correction=0)
         tails = (y - y.mean(1, keepdim=True)).abs().amax(1) / spread
-        parts = [x.square().mean((1, 2)).log() / 2, x.abs().amax((1, 2)).log(), y.mean(1), spread.log(), tails.log()]
-        looks = torch.stack(parts, 1)
+        distances = x.square().mean((1, 2)).sqrt(), x.abs().amax((1, 2))
+        nearest = LEAST_DISTANCE if n > 1 else 1.0  # a single row is at the centre once it is standardised
+        far = (distance.clamp(min=nearest).log() for distance in distances)
+        looks = torch.stack([*far, y.mean(1), spread.clamp(min=LEAST_SPREAD).log(), tails.log()], 1)
         if n < FEWEST:
             looks[:, 3:] = torch.nan
         return torch.cat([looks, self._held_out(x_context, y_context, along(x, y), folds(n))], 1)

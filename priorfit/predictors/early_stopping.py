@@ -96,7 +96,8 @@ class EarlyStopper:
         loaded, there = open_checkpoint(checkpoint, ("horizon",), "extrapolate learning curves"), resolve_device(device)
         network = network_on(loaded.network, there)  # moved once: the extrapolator is fitted at every decision
         self._stride = math.ceil(max_steps / int(network.horizon))
-        loaded = replace(loaded, network=network)
+        unchecked = {**loaded.metadata, "prior_check": None}  # a curve that grows would be warned of at every step
+        loaded = replace(loaded, network=network, metadata=unchecked)
         self._extrapolator = LearningCurveExtrapolator(loaded, normalizer=normalizer, device=there)
 
     def decide(self, curve: ArrayLike, best: float | None = None) -> StopDecision:

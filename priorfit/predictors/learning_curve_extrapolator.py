@@ -30,7 +30,7 @@ from priorfit.predictors.limits import check_count, check_horizon
 from priorfit.predictors.loading import CurveNetwork, network_on, resolve_device
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.outputs import DECILES, joined, quantiles_of, rows_of
-from priorfit.predictors.unfamiliar import unfamiliarity
+from priorfit.predictors.unfamiliar import has_check, unfamiliarity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -262,6 +262,8 @@ class LearningCurveExtrapolator(NetworkEstimator):
 
     def _compared(self, network: CurveNetwork) -> ndarray:
         """How unlike the training's draws what was observed of each curve is, (C,)."""
+        if not has_check(self.metadata_):
+            return np.full(self.n_curves_, np.nan)
         next_ = Queries(self._prefixes, self.last_steps_[:, None] + 1, (len(self.last_steps_), 1))
         with torch.inference_mode():
             parts = [part.to_network(self._device) for part in next_.split(self.batch_size)]

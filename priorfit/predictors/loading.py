@@ -41,8 +41,12 @@ class RegressionNetwork(Protocol):
         """The targets at x_query (B, m, F), batch shape (B, m), given an encoded context."""
         ...
 
-    def summary(self, x_context: Tensor, y_context: Tensor) -> Tensor | None:
+    def summary(self, x_context: Tensor, y_context: Tensor, x_query: Tensor) -> Tensor | None:
         """See `Network.summary`."""
+        ...
+
+    def n_observed(self, x_context: Tensor, y_context: Tensor, x_query: Tensor) -> Tensor:
+        """See `Network.n_observed`."""
         ...
 
 

@@ -40,8 +40,9 @@ class PFNRegressor(RegressorMixin, TableEstimator):
             `priorfit.load` returned.
         device: where the network runs: "cpu", "cuda", or "auto" for a GPU if there is one.
         standardize: whether each column of X, and y, is shifted and scaled to the mean and standard deviation
-            that it has in the network's prior. Without it, data must come in the prior's own units. For networks
-            that take finite numbers only; others do this themselves.
+            that it has in the network's prior. Without it, data must come in the prior's own units. Priors of one
+            fixed scale draw no tables that look standardised: for their networks this often brings the warning of
+            unlike data. For networks that take finite numbers only; others do this themselves.
         query_batch: queries per forward pass. Shorter lists are padded to it, so that no prediction depends
             on what else is asked for. Larger costs memory, and time where lists are short.
         ignore_limits: accept far more rows than the network was trained on, with a warning.

@@ -59,10 +59,10 @@ class PlainTables(NamedTuple):
         return torch.from_numpy(self.x)[None], torch.from_numpy(self.y)[None]
 
     def summary(self, network: RegressionNetwork, caches: Any, device: torch.device) -> tuple[Tensor | None, Tensor]:
-        """The network's summary of the training rows, (1, J), and their number, (1,)."""
+        """The network's summary of the training rows, (1, J), and how much is observed, (1,)."""
+        x, y = (part.to(device) for part in self.context())
         with torch.inference_mode():
-            summary = network.summary(*(part.to(device) for part in self.context()))
-        return summary, torch.tensor([len(self.y)])
+            return network.summary(x, y, x[:, :0]), network.n_observed(x, y, x[:, :0])
 
     def queries(self, x: ndarray) -> Tensor:
         """Queries x (m, F) as the network takes them, (1, m, F), float32.

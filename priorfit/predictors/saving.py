@@ -55,7 +55,7 @@ def save_fitted(estimator: TableEstimator, path: AnyPath) -> Path:
         "tables": {"kind": kind, **settings},
         "n_features": estimator.n_features_in_,
         "feature_names": None if names is None else list(names),
-        "learned": plain({**estimator._learned(), "unfamiliarity": estimator.unfamiliarity_}),
+        "learned": plain({**estimator._learned(), "unfamiliarity": getattr(estimator, "unfamiliarity_", np.nan)}),
     }
     tensors = {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
     try:

@@ -5,6 +5,7 @@ Letters: n training rows, m queries, F features, E members, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -27,7 +28,7 @@ from priorfit.predictors.members import Room, draw_members
 from priorfit.predictors.network_estimator import NetworkEstimator
 from priorfit.predictors.plain_tables import PlainTables
 from priorfit.predictors.saving import load_fitted, save_fitted
-from priorfit.predictors.unfamiliar import unfamiliarity
+from priorfit.predictors.unfamiliar import has_check, unfamiliarity
 from priorfit.predictors.units import Units
 
 ROWS_FACTOR = 4  # times the rows of the longest training tasks: as many are shown to a member
@@ -132,9 +133,15 @@ class TableEstimator(NetworkEstimator):
         self._tables = self._tables_for(network, checkpoint.metadata, x, y, n_classes)
         self._attach(network, device)
         self.metadata_ = checkpoint.metadata
-        summary, rows = self._tables.summary(network, self._caches, device)
-        (self.unfamiliarity_,) = unfamiliarity(self.metadata_, network, [summary], [rows], "data").tolist()
+        self.unfamiliarity_ = self._compared(network, device)
         return self
+
+    def _compared(self, network: Any, device: torch.device) -> float:
+        """How unlike the training's draws the training rows are."""
+        if not has_check(self.metadata_):
+            return math.nan
+        summary, size = self._tables.summary(network, self._caches, device)
+        return float(unfamiliarity(self.metadata_, network, [summary], [size], "data")[0])
 
     def _tables_for(
         self, network: Any, metadata: dict[str, Any], x: ndarray, y: ndarray, n_classes: int

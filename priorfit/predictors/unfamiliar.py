@@ -23,6 +23,11 @@ THRESHOLD = 3.5  # about the normal score that a score of 1 stands for
 NAMED = 2  # summaries that a warning names
 
 
+def has_check(metadata: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint's document tells what data like its prior's look like: otherwise no summary is needed."""
+    return metadata.get("prior_check") is not None
+
+
 def unfamiliarity(
     metadata: Mapping[str, Any], network: Any, summaries: Sequence[Tensor | None], sizes: Sequence[Tensor], what: str
 ) -> ndarray:

@@ -79,9 +79,10 @@ class Prior(Registered, ABC):
         Raises:
             ValueError: these tasks observe no real numbers that were measured.
         """
-        if observed.measured is None:
+        name = getattr(observed, "measured", None)
+        if name is None:
             raise ValueError(f"The tasks of '{self.registered_name}' observe no real numbers that were measured.")
-        return torch.ones_like(getattr(observed, observed.measured), dtype=torch.bool)
+        return torch.ones_like(getattr(observed, name), dtype=torch.bool)
 
     def truth(self, task: Task) -> Distribution | None:
         """What predictions of `task.hidden` are measured against.

@@ -74,6 +74,10 @@ class LinearBNN(SizedPrior):
             raise ValueError("The rows of a table have no order: sizes takes neither ordered nor context=prefix here.")
         self.hidden, self.importance_draws = hidden, importance_draws
 
+    def measurements(self, observed: Table) -> Tensor:
+        """None: the indices of classes are not measured."""
+        return torch.zeros_like(observed.y_context, dtype=torch.bool)
+
     def shifts(self) -> dict[str, Prior]:
         """Steeper and flatter networks: log odds grow as √H."""
         return self.changed({"hidden units × 4": {"hidden": 4 * self.hidden}, "one hidden unit": {"hidden": 1}})

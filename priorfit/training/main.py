@@ -87,6 +87,11 @@ def stored_tasks(config: DictConfig) -> TaskFile | None:
     if config.path is None:
         return None
     file = TaskFile(config.path).check_complete()
+    if file.context_sizes:
+        raise ValueError(
+            f"The tasks in {file.path} are for evaluation: a network that was trained on them would know the answers. "
+            "Write others without --context-sizes."
+        )
     configured: Prior = instantiate(config.prior)
     if (file.prior.registered_name, file.prior.arguments) != (configured.registered_name, configured.arguments):
         log.warning("The tasks in %s are of another prior than the configured one: theirs counts.", file.path)

@@ -17,7 +17,7 @@ from torch.distributions import Distribution, MultivariateNormal, Normal, kl_div
 
 from priorfit import checkpoints
 from priorfit.distributions import BarDistribution
-from priorfit.evaluation.attack import changed, divergence, projected, random_change, worst_change
+from priorfit.evaluation.attack import changed, divergence, of_length, projected, random_change, worst_change
 from priorfit.evaluation.attack_example import attack_example
 from priorfit.evaluation.robustness import Response, responses
 from priorfit.evaluation.scoring import draw_tasks
@@ -130,6 +130,12 @@ def test_divergences_by_draws_are_means_over_the_values_of_a_task() -> None:
     before, after = Normal(torch.zeros(3, 2), scale), Normal(torch.ones(3, 2), scale)
     found = divergence(before, after, before.sample(torch.Size([100_000])))
     assert found.tolist() == pytest.approx([(0.5 + 0.125) / 2] * 3, abs=0.01)
+
+
+def test_changes_of_nothing_stay_nothing_at_any_length() -> None:
+    zero = torch.zeros(2, 3)
+    assert torch.equal(of_length(zero, 50.0), zero)
+    assert of_length(torch.tensor([[3.0, 4.0]]), 50.0).tolist() == [[30.0, 40.0]]
 
 
 def test_projection_shortens_what_is_too_long_only() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import torch
 
 from priorfit.models import TablePFN
 from scripts import benchmark
@@ -29,6 +30,14 @@ def test_tables_have_a_target_that_can_be_learnt(n_classes: int) -> None:
     order = table.x_context[0, :, 0].argsort()
     assert (table.y_context[0, order].diff() >= 0).all()
     assert len(table.y_context.unique()) == (n_classes or 30)
+
+
+def test_a_training_step_changes_the_network() -> None:
+    step = benchmark.Step("quickstart", torch.float32)
+    before = [weights.clone() for weights in step.module.parameters()]
+    step()
+    assert any(not torch.equal(old, new) for old, new in zip(before, step.module.parameters(), strict=True))
+    assert 0 < step.drawing < step.total
 
 
 def test_networks_for_tables_by_size(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -71,6 +71,15 @@ def test_nuts_is_full_bayes_and_the_published_setting_is_shown(
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+def test_nuts_on_more_tasks_than_there_are_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior = GaussianProcess({"points": 20, "features": [1, 2]}, **compare_map.PUBLISHED_LAWS)
+    with pytest.raises(SystemExit):
+        run(prior, tmp_path, monkeypatch, capsys, "--features 1 --context-sizes 3 --tasks 2 --batch-size 2")
+    assert "--nuts-tasks must be no more than these" in capsys.readouterr().err
+
+
 def test_an_unknown_checkpoint_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["compare_map.py", "none.safetensors"])
     with pytest.raises(SystemExit) as stop:

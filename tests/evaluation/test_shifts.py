@@ -195,6 +195,6 @@ def test_a_prior_without_shifts_has_no_section() -> None:
             return []
 
     report = measure(prior=Unshifted(**gentle().arguments), tasks=4)
-    assert list(report.shifts) == [UNSHIFTED]
+    assert not report.shifts
     assert shift_cells(report) is None
     assert "Shifts of the prior" not in markdown(report, [])

@@ -267,3 +267,11 @@ def test_shapes_that_do_not_fit_are_refused(
     parts: list[Tensor] = [torch.zeros(prior), torch.zeros(rows)]
     with pytest.raises(ValueError, match=message):
         moved(*parts)
+
+
+def test_priors_without_a_spread_in_some_direction_have_no_conflict() -> None:
+    """Their covariance has no factor; the problems beside them keep their numbers."""
+    scale_trils = torch.stack([torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 1e-10]])])[:, None]
+    mixture = MixtureTensors(torch.zeros(2, 1), torch.zeros(2, 1, 2), scale_trils)
+    for found in conflict(mixture, mixture):
+        assert found.isnan().tolist() == [False, True]

@@ -9,6 +9,7 @@ from priorfit.priors import (
     SCM,
     GaussianProcess,
     LearningCurve,
+    LinearBNN,
     MarkovJump,
     Mixture,
     Prior,
@@ -35,6 +36,11 @@ def test_classes_are_not_measured(target: dict[str, str], expected: bool) -> Non
     arguments = {"sizes": {"points": 40, "context": 30}, "target": target}
     for prior in (SCM(**arguments), Mixture({"only": {"prior": "scm", **arguments}})):
         assert prior.measurements(drawn(prior).observed).unique().tolist() == [expected]
+
+
+def test_classes_of_the_linear_network_are_not_measured() -> None:
+    prior = LinearBNN(SIZES)
+    assert not prior.measurements(drawn(prior).observed).any()
 
 
 def test_values_of_a_curve_count_up_to_the_longest_prefix() -> None:

@@ -93,6 +93,7 @@ def test_references_are_added_once(
         ([*SIZES, "--tasks", "3", "--reference", "posterior"], "references are for tasks that --context-sizes fixes"),
         ([*EVALUATION, "--reference", "mcmc"], "'mcmc' is not for the prior 'gaussian_process'"),
         ([*EVALUATION, "--reference", "mcm"], "did you mean 'mcmc'"),
+        (["--tasks", "0"], "--tasks must be at least 1"),
         (["--tasks", "4", "--context-sizes", "-1"], "context_sizes must be whole numbers"),
     ],
 )

@@ -17,9 +17,9 @@ from priorfit.evaluation.main import evaluate
 from priorfit.evaluation.reference_methods import ReferenceMethod
 from priorfit.evaluation.report import evaluate_checkpoint, store
 from priorfit.evaluation.settings import Settings
-from priorfit.evaluation.writers import markdown
+from priorfit.evaluation.writers import alike, markdown
 from priorfit.models import PFN
-from priorfit.priors import GaussianProcess, Mixture, Prior, StudentTProcess
+from priorfit.priors import GaussianProcess, LearningCurve, Mixture, Prior, StudentTProcess
 from priorfit.task_files import TaskFile, write_reference
 from tests.task_files.files import write, write_evaluation
 
@@ -60,6 +60,12 @@ def test_the_numbers_are_those_of_the_same_drawn_tasks(prior: Prior, network: Pa
     assert found.prior.arguments == prior.arguments
     whose = "the prior" if prior is PRIOR else "another prior, 'student_t_process', than the one"
     assert f"(digest {file.digest}), of {whose} that the network was trained on" in markdown(found, [])
+
+
+def test_priors_are_compared_but_for_the_sizes_of_their_tasks() -> None:
+    assert alike(PRIOR, GaussianProcess({"points": [5, 9]}), 3)
+    assert not alike(PRIOR, GaussianProcess({"points": 32}, noise=0.5), 3)
+    assert not alike(LearningCurve(length=20), LearningCurve(length=50), 40)  # which the first has no curves for
 
 
 def test_a_stored_reference_is_what_the_gap_is_measured_to(file: TaskFile, network: Path) -> None:
@@ -114,7 +120,7 @@ def test_the_command_reads_a_file_and_stores_its_numbers_apart(file: TaskFile, n
         evaluate(missing)
     report = measure(network, path=str(file.path))
     store(report, network)
-    assert "evaluation, path=tasks.h5" in checkpoints.read_metadata(network)["metrics"]
+    assert "evaluation, path=tasks.h5, reference=own" in checkpoints.read_metadata(network)["metrics"]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from priorfit import checkpoints
+from priorfit.evaluation.settings import Settings
 from priorfit.priors import GaussianProcess
 from priorfit.task_files import TaskFile
 from priorfit.training.main import train
 from priorfit.training.stored_stream import StoredStream
 from tests.cases import assert_same
-from tests.task_files.files import write
+from tests.task_files.files import write, write_evaluation
 from tests.task_files.stopping import Crash, Record
 from tests.training.commands import TINY
 
@@ -109,3 +110,12 @@ def test_a_file_that_cannot_be_trained_on_is_refused(tmp_path: Path) -> None:
         write(tmp_path / "tasks.h5", 5, PRIOR, until=2)
     with pytest.raises(ValueError, match="0 of 5 batches"):
         run(tmp_path, None, "data=hdf5", f"path={tmp_path / 'tasks.h5'}")
+
+
+def test_tasks_of_an_evaluation_are_not_trained_on(tmp_path: Path) -> None:
+    settings = Settings(context_sizes=[3], tasks=4, queries=2, batch_size=4)
+    file = write_evaluation(tmp_path / "tasks.h5", PRIOR, settings)
+    with initialize_config_module("priorfit.configs", version_base="1.3"):
+        config = compose("train", [*TINY, "data=hdf5", f"path={file.path}", f"output={tmp_path}", "name=test"])
+    with pytest.raises(ValueError, match="are for evaluation"):
+        train(config)
