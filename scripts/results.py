@@ -30,9 +30,9 @@ INTRODUCTION = """# Results
 
 Every comparison of priorfit's networks with published systems and with exact references: ours, the published number
 and the exact one side by side. Written by `make results`; do not edit. Each part gives its command, and what stands in
-it is that command's output. Times are processor times of one thread, measured in the same run; minutes
-do not count MCMC that was run before and is read from its cache. Comparisons on real
-tables and curves need data of your own (`make results ARGS="--tables FOLDER --curves FILE"`): see the README for ours.
+it is that command's output. Times are processor times of one thread, measured in the same run; minutes do not count
+MCMC that was run before and is read from its cache. Comparisons on real tables and curves need data of your own (`make
+results ARGS="--tables FOLDER --curves FILE"`): see the README for ours.
 """
 
 
