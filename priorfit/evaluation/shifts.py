@@ -20,9 +20,9 @@ from priorfit.evaluation.scoring import (
     Array,
     Scores,
     draw_tasks,
-    effective_sample_size,
     independent_units,
     score,
+    truth,
 )
 from priorfit.evaluation.settings import Settings, spread_out
 from priorfit.models import Network
@@ -124,7 +124,7 @@ def measure_shifts(
 
 def _row(scores: Scores) -> Row:
     """The metrics, without tests of calibration, which need more tasks and draws."""
-    return replace(summarize(scores, [LEVEL]), calibration=None)
+    return summarize(replace(scores, probe=None), [LEVEL])
 
 
 def few_tasks(settings: Settings, scores: Sequence[Scores]) -> Settings:
@@ -181,11 +181,11 @@ class _Judge:
             return None
         log_prob: list[Array] = []
         for task in self.tasks(changed, scores.n_context):
-            posterior = self.prior.posterior(task)
-            sampled = self.prior.reference == "importance sampling"
-            if sampled and effective_sample_size(posterior).mean() < FEW:
+            known = truth(self.prior, task)
+            size = known.effective_sample_size
+            if known.log_prob is None or (size is not None and size.mean() < FEW):
                 return None
-            log_prob.append(posterior.log_prob(task.hidden).reshape(len(task), -1).double().cpu().numpy())
+            log_prob.append(known.log_prob)
         return estimate(scores.reference - np.concatenate(log_prob), scores.unit)
 
     def tasks(self, changed: Prior, n_context: int) -> Iterator[Task]:

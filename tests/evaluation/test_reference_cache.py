@@ -17,6 +17,7 @@ from priorfit.evaluation.reference_cache import ReferenceCache, fingerprints, ta
 from priorfit.evaluation.scoring import draw_tasks
 from priorfit.evaluation.settings import Settings
 from priorfit.priors import GaussianProcess, LearningCurve, Task
+from tests.broken_files import cut_off, foreign, text
 from tests.cases import seeded
 
 KEY: dict[str, Any] = {"prior": {"name": "toy", "arguments": {"scale": 2.0}}, "method": {"steps": 10}}
@@ -106,19 +107,6 @@ def test_other_keys_have_other_files(tmp_path: Path) -> None:
     assert ReferenceCache(tmp_path, "slow", dict(reversed(KEY.items()))).path in paths
     with pytest.raises(ValueError, match="plain numbers"):
         ReferenceCache(tmp_path, "slow", {"prior": object()})
-
-
-def text(path: Path) -> None:
-    path.write_text("not HDF5 at all")
-
-
-def foreign(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["x"] = 1
-
-
-def cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:3000])
 
 
 def flipped(path: Path) -> None:

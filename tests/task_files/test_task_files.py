@@ -17,6 +17,7 @@ from torch import Tensor
 from priorfit.priors import Regression, Task
 from priorfit.task_files import TaskFile, write_reference, write_tasks
 from priorfit.task_files.packing import pack_task
+from tests.broken_files import cut_off, foreign, text
 from tests.cases import PRIORS, PriorCase, assert_same
 from tests.task_files.files import BATCH, PRIOR, stream, training_key, write
 
@@ -96,19 +97,6 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
         assert data.fletcher32
         assert data.dtype == np.float32
     assert_same(pickle.loads(pickle.dumps(file)).batch(1), file.batch(1))
-
-
-def text(path: Path) -> None:
-    path.write_text("not HDF5 at all")
-
-
-def foreign(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["x"] = 1
-
-
-def cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:5000])
 
 
 def flipped(path: Path) -> None:
